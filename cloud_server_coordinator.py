@@ -1,0 +1,837 @@
+"""The cloud program: finish the frames of many devices, store their results, acknowledge.
+
+    python3 cloud_server_coordinator.py --app ball_tracking_example --results sqlite:results.db
+
+One frame's path: a `DeviceLink` receives it, a `Stream` runs the tasks behind its split on a lane
+of the thread pool, the `ResultsWriter` commits its outcome together with the stream's position, and
+only then the device gets its acknowledgement. Everything but tasks and commits happens on the event
+loop.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Final, cast
+
+from offload import values as wire_values
+from offload.arguments import (
+    Parser,
+    add_common_options,
+    check_writable,
+    count,
+    report_error,
+    write_summary,
+)
+from offload.auth import ServerTokens, load_server_tokens, new_nonce
+from offload.errors import (
+    AuthError,
+    ConfigurationError,
+    HandshakeError,
+    OffloadError,
+    PayloadError,
+    RemoteProtocolError,
+    TaskError,
+)
+from offload.executors.threads import Lane, ThreadPool
+from offload.load import LoadMeter
+from offload.loading import App, load_app
+from offload.logs import set_up_logs
+from offload.messages import (
+    Acknowledgement,
+    Control,
+    End,
+    Ended,
+    Frame,
+    Outcome,
+    OutcomeRange,
+    RefusalCode,
+    TaskTime,
+    Welcome,
+    extend_ranges,
+)
+from offload.results import ResultsStore, StreamCommit, open_results, pack_result, unpack_state
+from offload.results_writer import Finished, ResultsWriter
+from offload.session import CloudEvent, CloudSession, OpenRequested
+from offload.transport import CloudConnection, bound_endpoint, listening_sockets
+from offload.uplink import DRAIN
+from task_interface import BoundPipeline, Context, PipelineRun, first_difference
+
+logger = logging.getLogger("cloud")
+
+# A device proves who it is within this time, or its place is given up.
+HANDSHAKE_S: Final = 5.0
+
+# What SIGTERM leaves for the frames in flight (contract, section 4).
+DRAIN_S: Final = 10.0
+
+# Frames of one stream that may wait here for tasks and disk before its connection is no longer
+# read: the window of a device is smaller, so this stops only those that ignore theirs, or whose
+# frames are large.
+MAX_WAITING_FRAMES: Final = 1100
+MAX_WAITING_BYTES: Final = 256 * 1024 * 1024
+
+# An acknowledgement fits its envelope of 64 KiB: an exception has two texts of 300 characters.
+MAX_EXCEPTIONS: Final = 20
+MAX_RESIDENCES: Final = 512
+
+# How often the machine's load is measured for the acknowledgements.
+LOAD_PERIOD_S: Final = 1.0
+
+DEFAULT_APP: Final = "ball_tracking_example"
+
+EXAMPLES: Final = """examples:
+  python3 cloud_server_coordinator.py
+      the ball tracking example on port 8089, results in results.db
+  python3 cloud_server_coordinator.py --app my_app --app other_app --results sqlite:/srv/results.db
+      two pipelines on one server
+  python3 cloud_server_coordinator.py --bind 127.0.0.1 --port 0 --results none
+      for a try on one machine: a free port, nothing kept
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the user asked for."""
+
+    apps: tuple[str, ...]
+    bind: str | None
+    port: int
+    results: str
+    workers: int | None
+    insecure: bool
+    token_file: Path | None
+    summary: str | None
+
+
+@dataclass(slots=True, kw_only=True)
+class StreamCounts:
+    """What the final report says of one stream."""
+
+    stream: str
+    device: str
+    app: str
+    next_seq: int
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    duplicates_ignored: int = 0
+    cloud_task_s: float = 0.0
+    first_s: float | None = None
+    last_s: float = 0.0
+
+    def add(self, finished: Finished, now: float) -> None:
+        """Count a stored frame, or run of frames."""
+        self.outcomes[finished.outcome.outcome] += finished.outcome.count
+        self.next_seq = max(self.next_seq, finished.outcome.stop)
+        self.cloud_task_s += sum(finished.task_seconds.values())
+        self.first_s = now if self.first_s is None else self.first_s
+        self.last_s = now
+
+    def report(self) -> dict[str, object]:
+        """Return the stream's part of the summary."""
+        finished = self.outcomes[Outcome.RESULT] + self.outcomes[Outcome.FILTERED]
+        lasted_s = self.last_s - self.first_s if self.first_s is not None else 0.0
+        return {
+            "stream": self.stream,
+            "device": self.device,
+            "app": self.app,
+            "results": self.outcomes[Outcome.RESULT],
+            "filtered": self.outcomes[Outcome.FILTERED],
+            "failed": self.outcomes[Outcome.FAILED],
+            "dropped": self.outcomes[Outcome.DROPPED],
+            "duplicates_ignored": self.duplicates_ignored,
+            "next_seq": self.next_seq,
+            "cloud_task_s": self.cloud_task_s,
+            "fps": finished / lasted_s if lasted_s > 0 else 0.0,
+        }
+
+
+class Stream:
+    """One stream while it is open: its tasks' state, its lane, its place in the summary.
+
+    Args:
+        app: The pipeline that it runs.
+        lane: Where its tasks run in order.
+        counts: Its place in the summary.
+        owner: Name of the token that opened it.
+        put: Hands a finished frame to the writer.
+    """
+
+    def __init__(
+        self,
+        *,
+        app: App,
+        lane: Lane,
+        counts: StreamCounts,
+        owner: str,
+        put: Callable[[Finished], None],
+    ) -> None:
+        """Start at rest, with fresh tasks."""
+        self.app = app
+        self.counts = counts
+        self.owner = owner
+        self.name = counts.stream
+        self.bound: BoundPipeline = app.pipeline.bind()
+        self.link: DeviceLink | None = None
+        self.waiting_frames = 0
+        self.waiting_bytes = 0
+        self.at_rest = asyncio.Event()
+        self.at_rest.set()
+        self._lane = lane
+        self._put = put
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so much waits that the connection should not be read."""
+        return self.waiting_frames > MAX_WAITING_FRAMES or self.waiting_bytes > MAX_WAITING_BYTES
+
+    def submit_frame(self, frame: Frame, values: Mapping[str, wire_values.Value]) -> None:
+        """Run the frame's tasks on the lane; its outcome goes to the writer in order."""
+        pipeline = self.app.pipeline
+        context = Context(stream=self.name, seq=frame.seq, captured_at=frame.captured_at)
+        middle = pipeline.first_in_order(frame.split)
+        received = _Received(frame=frame, at_s=time.monotonic(), at=time.time())
+        self._enter(1, sum(each.nbytes for each in frame.buffers))
+        self._lane.submit(
+            free=partial(
+                self.bound.run,
+                values,
+                start=frame.split,
+                stop=middle,
+                context=context,
+                clock=time.perf_counter,
+            ),
+            ordered=partial(self._finish, received, context, middle),
+        )
+
+    def submit_ended(self, ranges: Sequence[OutcomeRange]) -> None:
+        """Hand frames that ended on the device to the writer, in order with the others."""
+        for each in ranges:
+            self._enter(1, 0)
+            finished = Finished(stream=self.name, outcome=each)
+            self._lane.submit(free=_nothing, ordered=partial(self._pass_on, finished))
+
+    def submit_end(self, next_seq: int) -> None:
+        """Mark the stream as complete, after all of its frames."""
+        self._enter(1, 0)
+        nothing = OutcomeRange(first=next_seq, count=0, outcome=Outcome.DROPPED)
+        finished = Finished(stream=self.name, outcome=nothing, closes=True)
+        self._lane.submit(free=_nothing, ordered=partial(self._pass_on, finished))
+
+    def leave(self, finished: Finished) -> None:
+        """Book a frame as stored: it no longer waits here."""
+        self.waiting_frames -= 1
+        self.waiting_bytes -= finished.payload_bytes
+        if self.waiting_frames == 0:
+            self.at_rest.set()
+
+    def _enter(self, frames: int, payload_bytes: int) -> None:
+        self.waiting_frames += frames
+        self.waiting_bytes += payload_bytes
+        self.at_rest.clear()
+
+    def _pass_on(self, finished: Finished, _: object) -> None:
+        self._put(finished)
+
+    def _finish(
+        self, received: "_Received", context: Context, middle: int, free_run: PipelineRun
+    ) -> None:
+        """Run the tasks that see frames in order, and hand the outcome to the writer."""
+        frame = received.frame
+        run = free_run
+        if not run.ended:
+            run = self.bound.run(
+                free_run.values,
+                start=middle,
+                stop=len(self.app.pipeline),
+                context=context,
+                clock=time.perf_counter,
+            )
+        value: bytes | None = None
+        state: dict[str, wire_values.Value] | None = None
+        error = run.error
+        if not run.ended:
+            result = run.result if middle < len(self.app.pipeline) else free_run.result
+            try:
+                value = pack_result(result)
+                state = self.bound.snapshot()
+            except PayloadError as problem:
+                error = TaskError(self.app.pipeline.names[-1], f"returned a result: {problem}")
+            except TaskError as problem:
+                error = problem
+        self._put(
+            Finished(
+                stream=self.name,
+                outcome=_outcome(frame.seq, run.filtered_by, error),
+                split=frame.split,
+                captured_at=frame.captured_at,
+                received_at=received.at,
+                value=value if error is None else None,
+                state=state,
+                received_s=received.at_s,
+                task_seconds={**free_run.seconds, **run.seconds},
+                payload_bytes=sum(each.nbytes for each in frame.buffers),
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Received:
+    frame: Frame
+    at_s: float
+    at: float
+
+
+def _nothing() -> None:
+    """Do nothing: the job has an ordered part only."""
+
+
+def _outcome(seq: int, filtered_by: str | None, error: TaskError | None) -> OutcomeRange:
+    if error is not None:
+        return OutcomeRange(
+            first=seq, count=1, outcome=Outcome.FAILED, task=error.task, reason=error.reason
+        )
+    if filtered_by is not None:
+        return OutcomeRange(first=seq, count=1, outcome=Outcome.FILTERED, task=filtered_by)
+    return OutcomeRange(first=seq, count=1, outcome=Outcome.RESULT)
+
+
+class DeviceLink:
+    """One device's connection: the session core and the socket, joined.
+
+    Args:
+        server: Knows apps, streams and tokens.
+        session: The protocol's core.
+    """
+
+    def __init__(self, server: "CloudServer", session: CloudSession) -> None:
+        """Wait for the connection."""
+        self.session = session
+        self.stream: Stream | None = None
+        self.is_open = True
+        self._server = server
+        self._handshake_timer: asyncio.TimerHandle | None = None
+        self.connection = CloudConnection(
+            on_made=self._made, buffer=session.buffer, on_bytes=self._received, on_lost=self._lost
+        )
+
+    def flush(self) -> None:
+        """Send what the session has queued."""
+        if pieces := self.session.take_outgoing():
+            self.connection.send(pieces)
+
+    def refuse(self, code: RefusalCode, reason: str) -> None:
+        """Tell the device why the session ends, and end it."""
+        self.session.refuse(code, reason)
+        self.flush()
+        self.connection.close()
+
+    def opened(self) -> None:
+        """Note that the handshake is over."""
+        if self._handshake_timer is not None:
+            self._handshake_timer.cancel()
+
+    def _made(self, connection: CloudConnection) -> None:
+        self._server.links.add(self)
+        timer = asyncio.get_running_loop().call_later(HANDSHAKE_S, self._too_slow)
+        self._handshake_timer = timer
+        logger.debug("connection_made", extra={"peer": connection.peer})
+
+    def _too_slow(self) -> None:
+        self._server.note_refusal("timeout", self, f"no handshake within {HANDSHAKE_S:.0f} s")
+        self.refuse(RefusalCode.PROTOCOL, f"no handshake within {HANDSHAKE_S:.0f} s")
+
+    def _received(self, byte_count: int) -> None:
+        try:
+            for event in self.session.received(byte_count):
+                self._server.handle(self, event)
+        except AuthError as error:
+            self._end("token", RefusalCode.TOKEN, error)
+        except HandshakeError as error:
+            self._end("protocol", RefusalCode.PROTOCOL, error)
+        except (RemoteProtocolError, PayloadError) as error:
+            self._end("protocol", RefusalCode.PROTOCOL, error)
+        self.flush()
+
+    def _end(self, why: str, code: RefusalCode, error: OffloadError) -> None:
+        self._server.note_refusal(why, self, str(error))
+        self.refuse(code, str(error))
+
+    def _lost(self, error: Exception | None) -> None:
+        self.is_open = False
+        self.opened()
+        self._server.links.discard(self)
+        if self.stream is not None and self.stream.link is self:
+            self._server.link_lost(self.stream, error)
+
+
+class CloudServer:
+    """Everything between options and final report.
+
+    Args:
+        options: What the user asked for.
+        apps: The pipelines, by name.
+        store: Where results are kept.
+        tokens: Who may come in.
+    """
+
+    def __init__(
+        self, options: Options, apps: Mapping[str, App], store: ResultsStore, tokens: ServerTokens
+    ) -> None:
+        """Prepare; nothing listens yet."""
+        self.links: set[DeviceLink] = set()
+        self._options = options
+        self._apps = apps
+        self._store = store
+        self._tokens = tokens
+        self._pool = ThreadPool(options.workers)
+        # Tasks that may share globals run one frame at a time over all streams of their app.
+        self._shared_lanes = {
+            name: self._pool.lane() for name, app in apps.items() if app.pipeline.one_at_a_time
+        }
+        self._streams: dict[str, Stream] = {}
+        self._opening: dict[str, asyncio.Lock] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._counts: dict[str, StreamCounts] = {}
+        self._refused: Counter[str] = Counter()
+        self._load = LoadMeter()
+        self._load_share = 0.0
+        self._stop = asyncio.Event()
+        self._signals = 0
+
+    async def run(self) -> int:
+        """Serve until told to stop, then write the report.
+
+        Raises:
+            ConfigurationError: The address or port cannot be listened on.
+        """
+        loop = asyncio.get_running_loop()
+        sockets = listening_sockets(self._options.bind, self._options.port)
+        self._loop = loop
+        self._writer = ResultsWriter(self._store, on_committed=self._committed)
+        for each in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(each, self._signalled)
+        servers = [await loop.create_server(self._accept, sock=each) for each in sockets]
+        for each_socket in sockets:
+            sys.stdout.write(f"listening on {bound_endpoint(each_socket)}\n")
+        sys.stdout.flush()
+        self._measure_load()
+        await self._stop.wait()
+        for server in servers:
+            server.close()
+        await self._drain()
+        self._writer.close(timeout_s=DRAIN_S)
+        self._pool.close()
+        self._store.close()
+        write_summary(self._options.summary, self._summary())
+        return 0
+
+    def handle(self, link: DeviceLink, event: CloudEvent) -> None:
+        """Act on what a device said.
+
+        Raises:
+            RemoteProtocolError: It cannot be.
+            PayloadError: A frame's values are not what they should be.
+        """
+        match event:
+            case OpenRequested():
+                task = asyncio.get_running_loop().create_task(self._open(link, event))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            case Frame():
+                self._take_frame(link, event)
+            case Ended():
+                _stream(link).submit_ended(event.ranges)
+            case End():
+                _stream(link).submit_end(event.next_seq)
+            case Control():
+                logger.debug("control_ignored", extra={"control": event.name})
+
+    def link_lost(self, stream: Stream, error: Exception | None) -> None:
+        """Keep a stream's state for when its device comes back."""
+        link, stream.link = stream.link, None
+        assert link is not None
+        stream.counts.duplicates_ignored += link.session.duplicates_ignored
+        if stream.name in self._streams:
+            logger.info(
+                "session_lost",
+                extra={"stream": stream.name, "reason": str(error or "closed by the device")},
+            )
+
+    def note_refusal(self, why: str, link: DeviceLink, reason: str) -> None:
+        """Count a refusal and say it."""
+        self._refused[why] += 1
+        logger.warning("refused", extra={"peer": link.connection.peer, "reason": reason})
+
+    def _accept(self) -> CloudConnection:
+        session = CloudSession(
+            secret_for=self._tokens.secret_for,
+            insecure=self._options.insecure,
+            nonce=new_nonce(),
+        )
+        return DeviceLink(self, session).connection
+
+    def _signalled(self) -> None:
+        self._signals += 1
+        if self._signals > 1:
+            logger.warning("interrupted")
+            os._exit(130)
+        self._stop.set()
+
+    def _measure_load(self) -> None:
+        self._load_share = self._load.machine_share()
+        asyncio.get_running_loop().call_later(LOAD_PERIOD_S, self._measure_load)
+
+    # Opening a stream.
+
+    async def _open(self, link: DeviceLink, request: OpenRequested) -> None:
+        """Check that the two ends fit, and let the device go on where its stream stands."""
+        opening = request.opening
+        app = self._apps.get(opening.app)
+        if app is None:
+            self._refuse_pipeline(
+                link,
+                f"server does not run app {opening.app!r:.80}, only {', '.join(self._apps)}",
+            )
+            return
+        if difference := first_difference(opening.fingerprint, app.pipeline.fingerprint()):
+            self._refuse_pipeline(link, f"app {opening.app!r} differs: {difference}")
+            return
+        async with self._opening.setdefault(opening.stream, asyncio.Lock()):
+            await self._take_over(link, request)
+            if link.is_open:
+                try:
+                    await self._enter_stream(link, request, app)
+                except OffloadError as error:
+                    logger.error("stream_not_opened", extra={"reason": str(error)})
+                    link.refuse(RefusalCode.INTERNAL, f"stream cannot be opened: {error}")
+
+    async def _take_over(self, link: DeviceLink, request: OpenRequested) -> None:
+        """End an older session of the same stream, and wait until its frames are stored."""
+        stream = self._streams.get(request.opening.stream)
+        if stream is None:
+            return
+        if stream.link is not None and stream.owner == request.owner:
+            older = stream.link
+            reason = f"stream {stream.name!r} was taken over by a newer connection"
+            self.note_refusal("taken_over", older, reason)
+            self.link_lost(stream, None)
+            older.refuse(RefusalCode.TAKEN_OVER, reason)
+        if stream.owner == request.owner:
+            await stream.at_rest.wait()
+
+    async def _enter_stream(self, link: DeviceLink, request: OpenRequested, app: App) -> None:
+        opening = request.opening
+        loop = asyncio.get_running_loop()
+        record = await loop.run_in_executor(
+            None,
+            partial(
+                self._store.open_stream,
+                stream=opening.stream,
+                device=opening.device,
+                app=app.name,
+                owner=request.owner,
+                now=time.time(),
+            ),
+        )
+        if record.owner != request.owner or record.app != app.name:
+            what = "another token" if record.owner != request.owner else f"app {record.app!r}"
+            reason = f"stream {opening.stream!r} belongs to {what}: choose another --stream"
+            self.note_refusal("owner", link, reason)
+            link.refuse(RefusalCode.OWNER, reason)
+            return
+        next_seq = record.next_seq
+        if opening.position > next_seq:
+            # The device was promised more than this store knows: it is not the one of before.
+            next_seq = opening.position
+            logger.warning(
+                "position_adopted", extra={"stream": record.stream, "stored": record.next_seq}
+            )
+            commit = StreamCommit(stream=record.stream, next_seq=next_seq, at=time.time())
+            await loop.run_in_executor(None, self._store.commit, [commit])
+        exceptions = await loop.run_in_executor(
+            None, self._store.ended_between, record.stream, opening.position, next_seq
+        )
+        if not link.is_open:
+            return
+        stream = self._stream_for(record.stream, opening.device, request.owner, app, next_seq)
+        if record.state is not None and stream.counts.first_s is None:
+            stream.bound.restore(unpack_state(record.state))
+        stream.link, link.stream = link, stream
+        link.opened()
+        link.session.accept(
+            Welcome(next_seq=next_seq, durable=self._store.durable, exceptions=tuple(exceptions))
+        )
+        link.flush()
+        logger.info(
+            "session_opened",
+            extra={
+                "stream": record.stream,
+                "device": opening.device,
+                "app": app.name,
+                "next_seq": next_seq,
+                "peer": link.connection.peer,
+            },
+        )
+
+    def _stream_for(self, name: str, device: str, owner: str, app: App, next_seq: int) -> Stream:
+        if name not in self._streams:
+            counts = self._counts.setdefault(
+                name, StreamCounts(stream=name, device=device, app=app.name, next_seq=next_seq)
+            )
+            self._streams[name] = Stream(
+                app=app,
+                lane=self._shared_lanes.get(app.name) or self._pool.lane(),
+                counts=counts,
+                owner=owner,
+                put=self._writer.put,
+            )
+        return self._streams[name]
+
+    def _refuse_pipeline(self, link: DeviceLink, reason: str) -> None:
+        self.note_refusal("pipeline", link, reason)
+        link.refuse(RefusalCode.PIPELINE, reason)
+
+    # Frames and their acknowledgements.
+
+    def _take_frame(self, link: DeviceLink, frame: Frame) -> None:
+        stream = _stream(link)
+        if frame.split not in stream.app.pipeline.splits:
+            raise RemoteProtocolError(
+                f"frame {frame.seq} has split {frame.split}, which is no split"
+            )
+        values = wire_values.unpack(frame.tree, frame.buffers)
+        live = stream.app.pipeline.live_values(frame.split)
+        if not isinstance(values, dict) or not set(live) <= values.keys():
+            raise RemoteProtocolError(f"frame {frame.seq} does not hold {', '.join(live)}")
+        stream.submit_frame(frame, values)
+        if stream.is_crowded:
+            link.connection.set_reading(False)
+
+    def _committed(self, batch: list[Finished]) -> None:
+        """Pass a stored batch from the writer's thread to the loop."""
+        self._loop.call_soon_threadsafe(self._acknowledge, batch)
+
+    def _acknowledge(self, batch: Sequence[Finished]) -> None:
+        """Tell the devices what is stored now."""
+        by_stream: dict[str, deque[Finished]] = {}
+        for each in batch:
+            by_stream.setdefault(each.stream, deque()).append(each)
+        for name, finished in by_stream.items():
+            stream = self._streams[name]
+            while finished:
+                self._acknowledge_some(stream, finished)
+            if stream.link is not None:
+                stream.link.flush()
+                stream.link.connection.set_reading(not stream.is_crowded)
+
+    def _acknowledge_some(self, stream: Stream, finished: deque[Finished]) -> None:
+        """Acknowledge as many frames as fit one message."""
+        now = time.monotonic()
+        exceptions: list[OutcomeRange] = []
+        residences_s: list[float] = []
+        times: dict[int, TaskTime] = {}
+        next_seq = 0
+        closes = False
+        while finished and len(exceptions) < MAX_EXCEPTIONS and len(residences_s) < MAX_RESIDENCES:
+            each = finished.popleft()
+            stream.leave(each)
+            next_seq = each.outcome.stop
+            closes = closes or each.closes
+            if not each.closes:
+                stream.counts.add(each, now)
+            if each.received_s is not None:
+                residences_s.append(now - each.received_s)
+                if each.outcome.outcome is not Outcome.RESULT:
+                    extend_ranges(exceptions, each.outcome)
+            _add_times(times, each.task_seconds)
+        if stream.link is None:
+            if closes:
+                self._close_stream(stream)
+            return
+        stream.link.session.acknowledge(
+            Acknowledgement(
+                next_seq=next_seq,
+                exceptions=tuple(exceptions),
+                residences_s=tuple(residences_s),
+                task_times=tuple(times.values()),
+                load=self._load_share,
+            )
+        )
+        if closes:
+            stream.link.session.confirm_end()
+            self._close_stream(stream)
+
+    def _close_stream(self, stream: Stream) -> None:
+        """Forget a complete stream; its counts stay for the report."""
+        del self._streams[stream.name]
+        self._opening.pop(stream.name, None)
+        logger.info("stream_ended", extra=stream.counts.report())
+
+    # The end.
+
+    async def _drain(self) -> None:
+        """Let the devices stop sending, finish what is here, and tell them that this is the end."""
+        logger.info("draining", extra={"streams": len(self._streams)})
+        for link in list(self.links):
+            if link.stream is not None and link.stream.link is link:
+                link.session.send_control(Control(name=DRAIN))
+                link.flush()
+        waits = [stream.at_rest.wait() for stream in self._streams.values()]
+        try:
+            await asyncio.wait_for(asyncio.gather(*waits), DRAIN_S)
+        except TimeoutError:
+            logger.warning("not_drained", extra={"after_s": DRAIN_S})
+        for link in list(self.links):
+            link.refuse(RefusalCode.DRAINING, "the server is shutting down")
+        # One turn of the loop hands the refusals to the sockets.
+        await asyncio.sleep(0)
+
+    def _summary(self) -> dict[str, object]:
+        for stream in self._streams.values():
+            if stream.link is not None:
+                stream.counts.duplicates_ignored += stream.link.session.duplicates_ignored
+        streams = [each.report() for each in self._counts.values()]
+        summed = ("results", "filtered", "failed", "dropped", "duplicates_ignored", "cloud_task_s")
+        totals: dict[str, object] = {
+            name: sum(cast("float", each[name]) for each in streams) for name in summed
+        }
+        return {
+            "streams": streams,
+            "refused": dict(self._refused),
+            "totals": {"streams": len(streams), **totals},
+            "cpu_s": self._load.cpu_s,
+            "peak_rss_bytes": self._load.peak_rss_bytes(),
+        }
+
+
+def _stream(link: DeviceLink) -> Stream:
+    assert link.stream is not None, "the session core lets no frame through before it is open"
+    return link.stream
+
+
+def _add_times(times: dict[int, TaskTime], seconds: Mapping[int, float]) -> None:
+    for task, spent_s in seconds.items():
+        before = times.get(task)
+        times[task] = TaskTime(
+            task=task,
+            runs=1 + (before.runs if before else 0),
+            seconds=spent_s + (before.seconds if before else 0.0),
+        )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the cloud program and return its exit code."""
+    try:
+        options = parse(sys.argv[1:] if arguments is None else arguments, os.environ)
+        apps = _load_apps(options.apps)
+        check_writable(options.summary)
+        tokens = _load_tokens(options)
+        store = open_results(options.results)
+        if not store.durable:
+            logger.warning(
+                "results_not_kept",
+                extra={"why": "--results none: exactly once holds only while this server lives"},
+            )
+        return asyncio.run(_serve(options, apps, store, tokens))
+    except OffloadError as error:
+        return report_error(error)
+    except KeyboardInterrupt:
+        return 130
+
+
+async def _serve(
+    options: Options, apps: Mapping[str, App], store: ResultsStore, tokens: ServerTokens
+) -> int:
+    return await CloudServer(options, apps, store, tokens).run()
+
+
+def _load_apps(specs: Sequence[str]) -> dict[str, App]:
+    apps: dict[str, App] = {}
+    for spec in specs:
+        app = load_app(spec, source=None)
+        if app.name in apps:
+            raise ConfigurationError(f"app {app.name!r} is given twice")
+        apps[app.name] = app
+        for name in app.pipeline.forgetful:
+            logger.warning(
+                "state_not_kept",
+                extra={"app": app.name, "task": name, "why": "it has no snapshot and restore"},
+            )
+    return apps
+
+
+def _load_tokens(options: Options) -> ServerTokens:
+    """Load the tokens; on the first start make one, and say how a device gets it."""
+    if options.insecure and options.token_file is None:
+        logger.warning("insecure", extra={"why": "any peer is accepted"})
+        return ServerTokens(tokens={}, path=None, created=False)
+    tokens = load_server_tokens(options.token_file, os.environ)
+    if tokens.created:
+        sys.stderr.write(
+            f"made a token in {tokens.path}: this user's programs find it by themselves; on another "
+            "machine give a device a copy of that file with --token-file\n"
+        )
+        if sys.stderr.isatty():
+            for token in tokens.tokens.values():
+                sys.stderr.write(f"  or there: export OFFLOAD_TOKEN={token.line()}\n")
+    return tokens
+
+
+def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
+    """Read the command line and the environment, and set up logging.
+
+    Raises:
+        ConfigurationError: They contradict themselves.
+    """
+    parser = Parser(
+        prog="cloud_server_coordinator.py",
+        description="Finish the frames of many devices and store their results.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add(
+        "--app",
+        action="append",
+        metavar="MODULE[:ATTR]",
+        help=f"a pipeline to run; may be repeated (env OFFLOAD_APP; default: {DEFAULT_APP})",
+    )
+    add(
+        "--bind",
+        default=environment.get("BIND") or None,
+        metavar="ADDR",
+        help="address to listen on (env BIND; default: all, IPv4 and IPv6)",
+    )
+    add(
+        "--results",
+        default=environment.get("OFFLOAD_RESULTS") or "sqlite:results.db",
+        metavar="URL",
+        help="sqlite:FILE or none (env OFFLOAD_RESULTS; default: sqlite:results.db)",
+    )
+    add("--workers", type=count, metavar="N", help="threads for tasks (default: one per core)")
+    add("--insecure", action="store_true", help="accept peers that know no token")
+    add_common_options(parser, environment)
+    parsed = parser.parse_args(arguments)
+    set_up_logs(level=parsed.log_level, style=parsed.log_format)
+    return Options(
+        apps=tuple(parsed.app or [environment.get("OFFLOAD_APP") or DEFAULT_APP]),
+        bind=parsed.bind,
+        port=parsed.port,
+        results=parsed.results,
+        workers=parsed.workers,
+        insecure=parsed.insecure,
+        token_file=parsed.token_file,
+        summary=parsed.summary,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

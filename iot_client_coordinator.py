@@ -1,0 +1,718 @@
+"""The device program: capture frames, run the first tasks here, hand the rest to the cloud.
+
+    python3 iot_client_coordinator.py                         # client only: all tasks run here
+    python3 iot_client_coordinator.py 3 --host cloud          # tasks 1 to 3 here, the rest in the
+    cloud python3 iot_client_coordinator.py 6 25 --host cloud       # automatic: hold 25 frames a
+    second
+
+One frame's path: `Capture` gives it a number, the scheduler a split, the pipeline runs the tasks
+before the split, and a delivery (`Uplink` to the cloud, `LocalDelivery` in client-only mode) keeps
+it until its outcome is stored. Sockets, buffers and reconnects are the business of ``offload``.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import Final, Protocol, cast
+
+from offload import values as wire_values
+from offload.arguments import (
+    Parser,
+    add_common_options,
+    check_writable,
+    count,
+    positive,
+    report_error,
+    write_summary,
+)
+from offload.auth import load_device_token
+from offload.capture import Capture, Captured, Limit, Overload
+from offload.errors import ConfigurationError, OffloadError, PayloadError, TaskError
+from offload.load import LoadMeter
+from offload.loading import App, load_app
+from offload.local_delivery import LocalDelivery
+from offload.logs import set_up_logs
+from offload.messages import Frame, Open, Outcome, OutcomeRange
+from offload.outbox import Delivered
+from offload.results import open_results, pack_result, unpack_state
+from offload.results_writer import Finished
+from offload.telemetry import RunTotals
+from offload.transport import machine_name
+from offload.uplink import LinkState, Server, Uplink
+from scheduler import Observation, OperatingPoint, ThroughputScheduler
+from task_interface import BoundPipeline, Context, Pipeline, PipelineRun
+
+logger = logging.getLogger("device")
+
+# How long the main loop waits at a time before it looks at signals and reports again.
+TICK_S: Final = 0.2
+
+# What the first SIGTERM or SIGINT leaves for the frames in flight (contract, section 4).
+DRAIN_S: Final = 10.0
+
+# More frames in flight than this buy no throughput on any link, only latency and memory.
+MAX_WINDOW: Final = 1024
+
+DEFAULT_APP: Final = "ball_tracking_example"
+DEFAULT_SOURCE: Final = "synthetic"
+
+EXAMPLES: Final = """examples:
+  python3 iot_client_coordinator.py --source match.mp4 --results sqlite:match.db
+      client only: all tasks run here, results go to a file
+  python3 iot_client_coordinator.py 3 --host 192.0.2.7
+      manual: tasks 1 to 3 run here, the rest on the server
+  HOST=cloud.example python3 iot_client_coordinator.py 6 25 --source camera:0
+      automatic: starts with 6 tasks here and moves the split to hold 25 frames a second
+"""
+
+
+class Mode(StrEnum):
+    """Who decides where tasks run."""
+
+    CLIENT_ONLY = "client_only"
+    MANUAL = "manual"
+    AUTOMATIC = "automatic"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the user asked for, checked as far as it can be without the app."""
+
+    mode: Mode
+    split: int | None
+    target_fps: float | None
+    app: str
+    source: str
+    source_is_default: bool
+    servers: tuple[Server, ...]
+    limit: Limit
+    rate_fps: float | None
+    overload: Overload | None
+    window: int
+    results: str
+    stream: str
+    retry_for_s: float | None
+    token_file: Path | None
+    report_every_s: float
+    summary: str | None
+
+
+class Delivery(Protocol):
+    """Where frames go: the cloud, or this machine's store. See `Uplink` and `LocalDelivery`."""
+
+    def wait_for_room(self, *, timeout_s: float) -> bool:
+        """Wait until another frame may be put in; False if it may not by then."""
+
+    def put_ended(self, ended: OutcomeRange, *, captured_s: Sequence[float]) -> None:
+        """Hand over frames that ended without a result."""
+
+    def take_deliveries(self) -> list[Delivered]:
+        """Return the frames that were finished since the last call."""
+
+    def finish(self, *, timeout_s: float | None) -> bool:
+        """Say that the stream is complete; True once all of it is stored."""
+
+    def close(self) -> None:
+        """Release what it holds."""
+
+    def state(self) -> LinkState:
+        """Return how it is doing."""
+
+
+class Interrupted(BaseException):
+    """The user interrupted a second time: end now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pending:
+    """What is still to be known of a frame when its outcome comes."""
+
+    split: int
+    waited_s: float
+
+
+class DeviceRun:
+    """One run of the device program: everything between options and final report.
+
+    Args:
+        options: What the user asked for.
+        app: The pipeline to run.
+    """
+
+    def __init__(self, options: Options, app: App) -> None:
+        """Prepare; nothing is opened yet."""
+        self._options = options
+        self._app = app
+        self._pipeline: Pipeline = app.pipeline
+        self._bound: BoundPipeline = app.pipeline.bind()
+        self._totals = RunTotals(app.pipeline.names)
+        self._load = LoadMeter()
+        self._scheduler = _scheduler(options, app.pipeline)
+        self._pending: dict[int, _Pending] = {}
+        self._live = {split: app.pipeline.live_values(split) for split in app.pipeline.splits}
+        self._capture: Capture | None = None
+        self._delivery: Delivery | None = None
+        self._uplink: Uplink | None = None
+        self._stop_requested = False
+        self._start_seq = 0
+        self._next_seq = 0
+        self._began_s = time.monotonic()
+        self._ended_s: float | None = None
+        self._next_report_s = self._began_s + options.report_every_s
+        self._reported_failures: set[str] = set()
+
+    def run(self) -> int:
+        """Run to the end of the stream, write the report, and return the exit code.
+
+        Raises:
+            OffloadError: The stream could not be opened, or could not go on; the report of a stream
+                that was opened is written all the same.
+        """
+        try:
+            if not self._open():
+                return 0
+            self._work()
+        finally:
+            if self._delivery is not None:
+                self._delivery.close()
+            if self._capture is not None:
+                self._absorb()
+                self._report_end()
+        frames = self._frames()
+        nothing_worked = frames["failed"] > 0 and self._totals.throughput_frames == 0
+        return 1 if frames["abandoned"] or nothing_worked else 0
+
+    def interrupt(self, signal_number: int, _frame: FrameType | None) -> None:
+        """Begin to drain at the first signal; end at once at the second."""
+        if self._stop_requested:
+            raise Interrupted
+        self._stop_requested = True
+        logger.info("draining", extra={"signal": signal.Signals(signal_number).name})
+        if self._capture is not None:
+            self._capture.stop()
+
+    # From here on in the order of a frame's path.
+
+    def _open(self) -> bool:
+        """Find out where the stream stands, and open the source there; False if told to stop."""
+        if self._options.mode is Mode.CLIENT_ONLY:
+            self._delivery, self._start_seq = self._open_local()
+        else:
+            self._delivery = self._uplink = self._make_uplink()
+            self._uplink.start()
+            while (welcome := self._uplink.wait_until_open(timeout_s=TICK_S)) is None:
+                if self._stop_requested:
+                    return False
+            self._start_seq = welcome.next_seq
+            if not welcome.durable:
+                logger.warning("results_not_durable", extra={"why": "the server keeps none"})
+        self._next_seq = self._start_seq
+        source = self._pipeline.source
+        default = Overload.NEWEST if source.live else Overload.BLOCK
+        self._began_s = time.monotonic()
+        self._capture = Capture(
+            source.open(self._start_seq),
+            start_seq=self._start_seq,
+            overload=self._options.overload or default,
+            limit=self._options.limit,
+            rate_fps=self._options.rate_fps or source.rate_fps,
+        )
+        if self._stop_requested:
+            self._capture.stop()
+        return True
+
+    def _open_local(self) -> tuple[LocalDelivery, int]:
+        store = open_results(self._options.results)
+        record = store.open_stream(
+            stream=self._options.stream,
+            device=machine_name(),
+            app=self._app.name,
+            owner="",
+            now=time.time(),
+        )
+        if record.app != self._app.name:
+            store.close()
+            raise ConfigurationError(
+                f"stream {self._options.stream!r} belongs to app {record.app!r}: choose another --stream"
+            )
+        if record.state is not None:
+            self._bound.restore(unpack_state(record.state))
+        return LocalDelivery(store, record), record.next_seq
+
+    def _make_uplink(self) -> Uplink:
+        return Uplink(
+            servers=self._options.servers,
+            token=load_device_token(self._options.token_file, os.environ),
+            opening=Open(
+                app=self._app.name,
+                fingerprint=self._pipeline.fingerprint(),
+                stream=self._options.stream,
+                device=machine_name(),
+            ),
+            window=self._options.window,
+            retry_for_s=self._options.retry_for_s,
+        )
+
+    def _work(self) -> None:
+        """Take frames until there are no more, then wait for the last outcomes."""
+        failure: Exception | None = None
+        try:
+            while not self._is_over:
+                self._wait_for_room()
+                captured = self._take()
+                if captured is not None:
+                    self._drop_up_to(captured.seq)
+                    self._process(captured)
+                self._absorb()
+        # Whatever the source raises ends the stream, after the frames that it gave are finished.
+        except _SourceFailed as error:
+            failure = error.cause
+        self._drop_up_to(self._captures.next_seq)
+        self._finish()
+        if failure is not None:
+            raise failure
+
+    @property
+    def _captures(self) -> Capture:
+        assert self._capture is not None, "the source is open"
+        return self._capture
+
+    @property
+    def _out(self) -> Delivery:
+        assert self._delivery is not None, "the stream is open"
+        return self._delivery
+
+    @property
+    def _is_over(self) -> bool:
+        return self._captures.is_over
+
+    def _wait_for_room(self) -> None:
+        """Wait for the window; frames that come meanwhile wait, or are overwritten."""
+        drain_by_s: float | None = None
+        while not self._out.wait_for_room(timeout_s=TICK_S):
+            self._absorb()
+            if self._stop_requested:
+                drain_by_s = drain_by_s or time.monotonic() + DRAIN_S
+                if time.monotonic() >= drain_by_s:
+                    return
+
+    def _take(self) -> Captured | None:
+        try:
+            return self._captures.next(timeout_s=TICK_S)
+        except OffloadError as error:
+            raise _SourceFailed(error) from error
+        # A user's source may raise anything.
+        except Exception as error:
+            name = self._pipeline.source.name
+            wrapped = TaskError(name, f"raised {type(error).__name__}: {error}")
+            wrapped.__cause__ = error
+            raise _SourceFailed(wrapped) from error
+
+    def _drop_up_to(self, seq: int) -> None:
+        """Book what was captured and overwritten before it was taken."""
+        if self._next_seq < seq:
+            dropped = OutcomeRange(
+                first=self._next_seq,
+                count=seq - self._next_seq,
+                outcome=Outcome.DROPPED,
+                reason="overwritten by a newer frame",
+            )
+            self._out.put_ended(dropped, captured_s=[time.monotonic()] * dropped.count)
+            self._next_seq = seq
+
+    def _process(self, captured: Captured) -> None:
+        """Run the frame's tasks here and hand it over."""
+        now = time.monotonic()
+        split = self._choose(now)
+        self._totals.chose(split)
+        self._pending[captured.seq] = _Pending(split=split, waited_s=captured.waited_s)
+        context = Context(
+            stream=self._options.stream, seq=captured.seq, captured_at=captured.captured_at
+        )
+        run = self._bound.run(
+            cast("Mapping[str, wire_values.Value]", captured.values),
+            start=1,
+            stop=split,
+            context=context,
+            clock=time.perf_counter,
+        )
+        self._totals.ran_on_device({0: captured.read_s, **run.seconds})
+        self._next_seq = captured.seq + 1
+        if run.ended:
+            self._put_ended(captured, run)
+        elif isinstance(self._delivery, LocalDelivery):
+            self._put_result(self._delivery, captured, run)
+        else:
+            self._put_frame(captured, split, run)
+
+    def _choose(self, now: float) -> int:
+        if self._scheduler is not None:
+            return self._scheduler.choose(now).point.split
+        return self._options.split or len(self._pipeline)
+
+    def _put_ended(self, captured: Captured, run: PipelineRun) -> None:
+        if run.error is not None:
+            self._put_failed(captured, run.error.task, run.error.reason, run.error)
+            return
+        filtered = OutcomeRange(
+            first=captured.seq, count=1, outcome=Outcome.FILTERED, task=run.filtered_by or ""
+        )
+        self._out.put_ended(filtered, captured_s=[captured.captured_s])
+
+    def _put_failed(self, captured: Captured, task: str, reason: str, error: Exception) -> None:
+        logger.debug("frame_failed", extra={"seq": captured.seq, "task": task}, exc_info=error)
+        failed = OutcomeRange(
+            first=captured.seq, count=1, outcome=Outcome.FAILED, task=task, reason=reason
+        )
+        self._out.put_ended(failed, captured_s=[captured.captured_s])
+
+    def _put_result(self, local: LocalDelivery, captured: Captured, run: PipelineRun) -> None:
+        try:
+            value = pack_result(run.result)
+        except PayloadError as error:
+            self._put_failed(captured, self._pipeline.names[-1], f"returned a {error}", error)
+            return
+        finished = Finished(
+            stream=self._options.stream,
+            outcome=OutcomeRange(first=captured.seq, count=1, outcome=Outcome.RESULT),
+            split=len(self._pipeline),
+            captured_at=captured.captured_at,
+            received_at=captured.captured_at,
+            value=value,
+            state=self._bound.snapshot(),
+        )
+        local.put_finished(finished, captured_s=[captured.captured_s])
+
+    def _put_frame(self, captured: Captured, split: int, run: PipelineRun) -> None:
+        live = {name: run.values[name] for name in self._live[split]}
+        try:
+            packed = wire_values.pack(live)
+        except PayloadError as error:
+            task = _giver_of_what_cannot_cross(self._pipeline, split, live)
+            self._put_failed(captured, task, f"gave a value: {error}", error)
+            return
+        frame = Frame(
+            seq=captured.seq,
+            split=split,
+            captured_at=captured.captured_at,
+            tree=packed.tree,
+            buffers=packed.buffers,
+        )
+        assert self._uplink is not None
+        self._uplink.put_frame(frame, captured_s=captured.captured_s)
+
+    def _absorb(self) -> None:
+        """Learn what became of frames, and report when it is time."""
+        for delivered in self._out.take_deliveries():
+            self._totals.finished(delivered)
+            self._warn_of_failure(delivered.outcome)
+            self._observe(delivered)
+        if self._uplink is not None:
+            self._totals.ran_in_cloud(self._uplink.take_task_times())
+        now = time.monotonic()
+        if now >= self._next_report_s:
+            self._next_report_s = now + self._options.report_every_s
+            self._report(now)
+
+    def _observe(self, delivered: Delivered) -> None:
+        outcome = delivered.outcome
+        for seq in range(outcome.first, outcome.stop):
+            pending = self._pending.pop(seq, None)
+            counts = outcome.outcome in (Outcome.RESULT, Outcome.FILTERED)
+            if pending is not None and counts and self._scheduler is not None:
+                self._scheduler.observe(
+                    Observation(
+                        at_s=delivered.finished_s,
+                        split=pending.split,
+                        waited_for_source_s=pending.waited_s,
+                    )
+                )
+
+    def _warn_of_failure(self, outcome: OutcomeRange) -> None:
+        """Say once per task that frames fail; the counts follow at the end."""
+        if outcome.outcome is Outcome.FAILED and outcome.task not in self._reported_failures:
+            self._reported_failures.add(outcome.task)
+            logger.warning(
+                "frame_failed",
+                extra={"seq": outcome.first, "task": outcome.task, "reason": outcome.reason},
+            )
+
+    def _finish(self) -> None:
+        """Wait for the outcomes of the frames in flight: 10 s when told to stop, else for ever."""
+        drain_by_s: float | None = None
+        while not self._out.finish(timeout_s=TICK_S):
+            self._absorb()
+            if self._stop_requested:
+                drain_by_s = drain_by_s or time.monotonic() + DRAIN_S
+                if time.monotonic() >= drain_by_s:
+                    break
+        self._ended_s = time.monotonic()
+
+    # Reports.
+
+    def _report(self, now: float) -> None:
+        fields: dict[str, object] = {"fps": round(self._totals.rate.per_second(now), 1)}
+        if self._scheduler is not None:
+            state = self._scheduler.state(now)
+            fields |= {
+                "target": self._scheduler.target_fps,
+                "split": round(state.position, 2),
+                "reason": str(state.reason),
+            }
+        elif self._options.split is not None:
+            fields["split"] = self._options.split
+        link = self._out.state()
+        p95_s = self._totals.latency.percentile(0.95)
+        fields |= {
+            "latency_p95_ms": None if p95_s is None else round(1000 * p95_s),
+            "in_flight": link.in_flight,
+            "dropped": self._totals.outcomes[Outcome.DROPPED],
+            "cpu_percent": round(self._load.cpu_percent),
+            "machine_percent": round(100 * self._load.machine_share()),
+        }
+        if self._uplink is not None:
+            fields["cloud_percent"] = round(100 * link.cloud_load)
+        logger.info("progress", extra=fields)
+
+    def _frames(self) -> dict[str, int]:
+        outcomes = self._totals.outcomes
+        captured = self._captures.next_seq - self._start_seq
+        return {
+            "captured": captured,
+            "resumed": 0,
+            "completed": outcomes[Outcome.RESULT],
+            "filtered": outcomes[Outcome.FILTERED],
+            "dropped": outcomes[Outcome.DROPPED],
+            "failed": outcomes[Outcome.FAILED],
+            "spooled": 0,
+            "abandoned": captured - outcomes.total(),
+        }
+
+    def _report_end(self) -> None:
+        duration_s = (self._ended_s or time.monotonic()) - self._began_s
+        report = self._summary(duration_s)
+        write_summary(self._options.summary, report)
+        frames = self._frames()
+        logger.info(
+            "finished",
+            extra={
+                **{name: number for name, number in frames.items() if number or name == "captured"},
+                "fps": report["fps"],
+                "duration_s": round(duration_s, 1),
+            },
+        )
+        for what, number in self._totals.failures.items():
+            logger.warning("frames_failed", extra={"frames": number, "what": what})
+
+    def _summary(self, duration_s: float) -> dict[str, object]:
+        link = self._out.state()
+        totals = self._totals
+        decisions = self._scheduler.decisions() if self._scheduler is not None else ()
+        return {
+            "mode": str(self._options.mode),
+            "app": self._app.name,
+            "stream": self._options.stream,
+            "target_fps": self._options.target_fps,
+            "duration_s": duration_s,
+            "frames": self._frames(),
+            "fps": totals.throughput_frames / duration_s if duration_s > 0 else 0.0,
+            "latency_s": totals.latency_summary(),
+            "split": totals.split_summary(),
+            "sent_bytes": link.sent_bytes,
+            "device_task_s": totals.device_task_s(),
+            "cloud_task_s": totals.cloud_task_s(),
+            "cloud_s_saved": totals.cloud_s_saved(),
+            "tasks": totals.task_summary(),
+            "reconnects": link.reconnects,
+            "resent": link.resent,
+            "cpu_s": self._load.cpu_s,
+            "cpu_percent": self._load.cpu_percent,
+            "peak_rss_bytes": self._load.peak_rss_bytes(),
+            "scheduler": [
+                {
+                    "t": each.at_s - self._began_s,
+                    "fps": each.fps,
+                    "target": each.target_fps,
+                    "split": each.split,
+                    "reason": str(each.reason),
+                }
+                for each in decisions
+            ],
+        }
+
+
+class _SourceFailed(Exception):  # noqa: N818  # a signal inside this module, not an error of its own
+    """The source raised ``cause``; the frames that it gave before are still finished."""
+
+    def __init__(self, cause: OffloadError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the device program and return its exit code."""
+    try:
+        options = parse(sys.argv[1:] if arguments is None else arguments, os.environ)
+        app = load_app(
+            options.app, source=options.source, source_is_default=options.source_is_default
+        )
+        _check_split(options, app.pipeline)
+        check_writable(options.summary)
+        run = DeviceRun(options, app)
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, run.interrupt)
+        return run.run()
+    except OffloadError as error:
+        return report_error(error)
+    except (Interrupted, KeyboardInterrupt):
+        return 130
+
+
+def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
+    """Read the command line and the environment, and set up logging.
+
+    Raises:
+        ConfigurationError: They contradict themselves or each other.
+    """
+    parsed = _parser(environment).parse_args(arguments)
+    set_up_logs(level=parsed.log_level, style=parsed.log_format)
+    mode = Mode.CLIENT_ONLY
+    if parsed.k is not None:
+        mode = Mode.MANUAL if parsed.fps is None else Mode.AUTOMATIC
+    servers: tuple[Server, ...] = ()
+    if mode is Mode.CLIENT_ONLY:
+        if parsed.host is not None:
+            raise ConfigurationError("--host goes with K: without K all tasks run here; see --help")
+    else:
+        if parsed.results is not None:
+            raise ConfigurationError("--results is for client only: with K the server keeps them")
+        servers = _servers(parsed.host or environment.get("HOST"), parsed.port)
+    return Options(
+        mode=mode,
+        split=parsed.k,
+        target_fps=parsed.fps,
+        app=parsed.app,
+        source=parsed.source or environment.get("OFFLOAD_SOURCE") or DEFAULT_SOURCE,
+        source_is_default=not (parsed.source or environment.get("OFFLOAD_SOURCE")),
+        servers=servers,
+        limit=Limit(frames=parsed.frames, duration_s=parsed.duration),
+        rate_fps=parsed.rate,
+        overload=parsed.overload,
+        window=min(parsed.window, MAX_WINDOW),
+        results=parsed.results or "none",
+        stream=parsed.stream or str(uuid.uuid4()),
+        retry_for_s=parsed.retry_for,
+        token_file=parsed.token_file,
+        report_every_s=parsed.report_every,
+        summary=parsed.summary,
+    )
+
+
+def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="iot_client_coordinator.py",
+        description="Run the first K tasks of a pipeline on this device and the rest in the cloud.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("k", nargs="?", type=count, metavar="K", help="tasks 1 to K run here; without it, all do")
+    add("fps", nargs="?", type=positive, metavar="FPS", help="move the split to hold this rate")
+    add(
+        "--app",
+        default=environment.get("OFFLOAD_APP") or DEFAULT_APP,
+        metavar="MODULE[:ATTR]",
+        help=f"the pipeline to run (env OFFLOAD_APP; default: {DEFAULT_APP})",
+    )
+    add(
+        "--source",
+        metavar="SPEC",
+        help="synthetic[:WxH@FPS], camera:N, picamera:N, a video file or an rtsp:// URL; handed to "
+        f"the app (env OFFLOAD_SOURCE; default: {DEFAULT_SOURCE})",
+    )
+    add(
+        "--host",
+        metavar="H",
+        help="cloud address or name; a comma list is tried in order (env HOST)",
+    )
+    add("--frames", type=count, metavar="N", help="stop after N captured frames")
+    add("--duration", type=positive, metavar="S", help="stop after S seconds")
+    add("--rate", type=positive, metavar="FPS", help="pace the source as a camera would")
+    add(
+        "--overload",
+        type=Overload,
+        choices=list(Overload),
+        metavar="block|newest",
+        help="wait and lose no frame, or drop the oldest one (default: newest for live sources)",
+    )
+    add(
+        "--window",
+        type=count,
+        default=32,
+        metavar="N",
+        help=f"most frames sent and not yet acknowledged (default: 32, at most {MAX_WINDOW})",
+    )
+    add("--results", metavar="URL", help="client only: keep results in sqlite:FILE (default: none)")
+    add("--stream", metavar="ID", help="the stream's name; the same one again resumes it")
+    add(
+        "--retry-for",
+        type=positive,
+        metavar="S",
+        help="how long to keep reconnecting (default: 30 at start, for ever once connected)",
+    )
+    add("--report-every", type=positive, default=3.0, metavar="S", help="default: 3")
+    add_common_options(parser, environment)
+    return parser
+
+
+def _servers(hosts: str | None, port: int) -> tuple[Server, ...]:
+    names = [each.strip() for each in (hosts or "").split(",") if each.strip()]
+    if not names:
+        raise ConfigurationError("no cloud address: give --host or set HOST")
+    return tuple(Server(host=each, port=port) for each in names)
+
+
+def _check_split(options: Options, pipeline: Pipeline) -> None:
+    splits = pipeline.splits
+    if options.split is not None and options.split not in splits:
+        raise ConfigurationError(
+            f"K is {options.split}, expected {splits.start} to {splits.stop - 1} for the "
+            f"{len(pipeline)} tasks of {options.app}"
+        )
+
+
+def _scheduler(options: Options, pipeline: Pipeline) -> ThroughputScheduler | None:
+    if options.target_fps is None or options.split is None:
+        return None
+    return ThroughputScheduler(
+        [OperatingPoint(split=split) for split in pipeline.splits],
+        target_fps=options.target_fps,
+        start=OperatingPoint(split=options.split),
+    )
+
+
+def _giver_of_what_cannot_cross(
+    pipeline: Pipeline, split: int, live: Mapping[str, wire_values.Value]
+) -> str:
+    """Return the name of the task that gave the first value that cannot be packed."""
+    for name, value in live.items():
+        try:
+            wire_values.pack(value)
+        except PayloadError:
+            for each in reversed(pipeline.tasks[:split]):
+                if name in each.gives:
+                    return each.name
+    return pipeline.names[split - 1]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

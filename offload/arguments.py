@@ -1,0 +1,128 @@
+"""What the command lines of the two programs share: types, options, one-line errors."""
+
+import argparse
+import json
+import logging
+import math
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+from offload import __version__
+from offload.errors import ConfigurationError, OffloadError
+from offload.logs import FORMATS, LEVELS
+
+logger = logging.getLogger(__name__)
+
+Number = TypeVar("Number", int, float)
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line that the caller prints."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `ConfigurationError` instead of printing the usage and ending the process."""
+        raise ConfigurationError(f"{message}; see --help")
+
+
+def add_common_options(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
+    """Add the options that both programs have."""
+    parser.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="F",
+        help="file with the shared token, name:secret (env OFFLOAD_TOKEN_FILE, or the token itself "
+        "in OFFLOAD_TOKEN; default: the user's own token file)",
+    )
+    parser.add_argument(
+        "--port",
+        type=port,
+        default=port_from(environment),
+        metavar="P",
+        help="port of the cloud server (env PORT; default: 8089)",
+    )
+    parser.add_argument(
+        "--summary",
+        metavar="F",
+        help="write the final report as one JSON object; -: standard output",
+    )
+    parser.add_argument("--log-level", choices=LEVELS, default="info", help="default: info")
+    parser.add_argument("--log-format", choices=FORMATS, default="text", help="default: text")
+    parser.add_argument("--version", action="version", version=f"task-offload {__version__}")
+
+
+def port_from(environment: Mapping[str, str]) -> int:
+    """Return the port that ``PORT`` names, or the default.
+
+    Raises:
+        ConfigurationError: It is no port.
+    """
+    try:
+        return port(environment.get("PORT") or "8089")
+    except argparse.ArgumentTypeError as error:
+        raise ConfigurationError(f"environment variable PORT: {error}") from error
+
+
+def port(text: str) -> int:
+    """Read a port number, 0 to 65535."""
+    return _checked(text, int, lambda number: 0 <= number <= 65535, "a port from 0 to 65535")
+
+
+def count(text: str) -> int:
+    """Read a whole number of at least 1."""
+    return _checked(text, int, lambda number: number >= 1, "a whole number of at least 1")
+
+
+def positive(text: str) -> float:
+    """Read a finite number over 0."""
+    return _checked(
+        text, float, lambda number: number > 0 and math.isfinite(number), "a number over 0"
+    )
+
+
+def report_error(error: OffloadError) -> int:
+    """Print one line for the user, and the traceback if debugging; return the exit code."""
+    if logger.isEnabledFor(logging.DEBUG):
+        logger.debug("traceback", exc_info=error)
+    sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+    return error.exit_code
+
+
+def check_writable(summary: str | None) -> None:
+    """Find out before the run that its report can be written after it.
+
+    Raises:
+        ConfigurationError: It cannot.
+    """
+    if summary is None or summary == "-":
+        return
+    try:
+        with Path(summary).open("a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise ConfigurationError(f"cannot write --summary {summary}: {error.strerror}") from error
+
+
+def write_summary(summary: str | None, report: Mapping[str, object]) -> None:
+    """Write the final report where the user asked for it."""
+    if summary is None:
+        return
+    text = json.dumps(report, indent=2) + "\n"
+    if summary == "-":
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    else:
+        Path(summary).write_text(text, encoding="utf-8")
+
+
+def _checked(
+    text: str, read: Callable[[str], Number], holds: Callable[[Number], bool], expected: str
+) -> Number:
+    try:
+        number = read(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {expected}") from None
+    if not holds(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
+    return number

@@ -1,0 +1,103 @@
+"""The errors of the project: one tree, each with the exit code that a program ends with.
+
+    OffloadError
+    ├── ConfigurationError    wrong usage: an argument, a variable, a file that the user named
+    ├── LoadingError          an app or a source that cannot be loaded
+    ├── ProtocolError
+    │   ├── LocalProtocolError    this program misused a session: a bug of ours
+    │   └── RemoteProtocolError   the peer broke PROTOCOL.md: the connection is closed
+    ├── HandshakeError        the two ends do not fit: protocol version, app, pipeline
+    ├── AuthError             a token was refused, or the peer could not prove that it knows it
+    ├── Refused               the cloud ended the session for another reason, for good
+    ├── PayloadError          a value that cannot cross the network
+    ├── SessionLost           the connection ended; the frames in flight are kept
+    ├── ServerUnavailable     no server answered for as long as the user was willing to wait
+    ├── ResultsError          the results could not be opened or written
+    └── TaskError             a task of the app raised, or returned what it may not
+
+Messages are lower case without a full stop: what was found, then what was expected.
+"""
+
+from typing import ClassVar
+
+
+class OffloadError(Exception):
+    """Root of all errors that the project raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigurationError(OffloadError):
+    """Wrong usage: an argument, an environment variable or a file that the user named."""
+
+    exit_code = 2
+
+
+class LoadingError(OffloadError):
+    """An app or a source cannot be loaded."""
+
+    exit_code = 2
+
+
+class ProtocolError(OffloadError):
+    """The protocol was broken; see the two subclasses for by whom."""
+
+
+class LocalProtocolError(ProtocolError):
+    """This program misused a session: a bug of ours."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer sent what PROTOCOL.md does not allow; the connection must be closed."""
+
+    exit_code = 76
+
+
+class HandshakeError(OffloadError):
+    """The two ends do not fit: protocol version, app or pipeline."""
+
+    exit_code = 76
+
+
+class AuthError(OffloadError):
+    """A token was refused, or the peer could not prove that it knows the secret."""
+
+    exit_code = 77
+
+
+class Refused(OffloadError):
+    """The cloud ended the session for good: the stream was taken over, or a limit was passed."""
+
+
+class PayloadError(OffloadError):
+    """A value cannot cross the network."""
+
+
+class SessionLost(OffloadError):
+    """The connection ended before the session did; frames in flight are kept."""
+
+    exit_code = 69
+
+
+class ServerUnavailable(OffloadError):
+    """No server answered for as long as the user was willing to wait."""
+
+    exit_code = 69
+
+
+class ResultsError(OffloadError):
+    """The results could not be opened, read or written."""
+
+
+class TaskError(OffloadError):
+    """A task of the app raised, or returned what it may not; the cause is ``__cause__``.
+
+    Args:
+        task: Name of the task.
+        reason: What happened, in one line.
+    """
+
+    def __init__(self, task: str, reason: str) -> None:
+        super().__init__(f"task {task!r} {reason}")
+        self.task = task
+        self.reason = reason

@@ -1,0 +1,41 @@
+"""How busy this process and this machine are."""
+
+import resource
+import sys
+import time
+
+import psutil
+
+
+class LoadMeter:
+    """Processor time of this process since it was made, and the machine's load."""
+
+    def __init__(self) -> None:
+        """Start counting."""
+        self._cpu_began_s = time.process_time()
+        self._began_s = time.monotonic()
+        # The first call of cpu_percent says nothing; each later one covers the time since.
+        psutil.cpu_percent()
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor seconds of this process."""
+        return time.process_time() - self._cpu_began_s
+
+    @property
+    def cpu_percent(self) -> float:
+        """Processor time as a share of the time passed; 100 is one core."""
+        passed_s = time.monotonic() - self._began_s
+        return 100 * self.cpu_s / passed_s if passed_s > 0 else 0.0
+
+    @staticmethod
+    def machine_share() -> float:
+        """Return the share of the machine's processors in use since the last call, 0 to 1."""
+        return psutil.cpu_percent() / 100
+
+    @staticmethod
+    def peak_rss_bytes() -> int:
+        """Return the most memory that this process has held."""
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        # Linux counts kibibytes, macOS bytes.
+        return peak if sys.platform == "darwin" else peak * 1024

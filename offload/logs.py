@@ -1,0 +1,61 @@
+"""Set up logging for the two programs: one line per event on standard error.
+
+A line is a fixed snake_case name plus fields, for people (``text``) or for machines (``json``).
+"""
+
+import json
+import logging
+import sys
+import time
+from typing import Final
+
+LEVELS: Final = ("debug", "info", "warning", "error")
+FORMATS: Final = ("text", "json")
+
+# What every record has; all else came in as a field.
+_BUILT_IN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class TextFormatter(logging.Formatter):
+    """``12:03:04 INFO session_opened next_seq=0``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as one line, with the traceback below it if there is one."""
+        moment = time.strftime("%H:%M:%S", time.localtime(record.created))
+        fields = "".join(f" {name}={_shown(value)}" for name, value in _fields(record).items())
+        line = f"{moment} {record.levelname} {record.getMessage()}{fields}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as a JSON object."""
+        line: dict[str, object] = {
+            "at": record.created,
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            **_fields(record),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def set_up_logs(*, level: str, style: str) -> None:
+    """Send log lines of at least ``level`` to standard error in ``style``."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def _fields(record: logging.LogRecord) -> dict[str, object]:
+    return {name: value for name, value in vars(record).items() if name not in _BUILT_IN}
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    text = str(value)
+    return json.dumps(text) if " " in text or not text else text

@@ -1,0 +1,153 @@
+"""What every store of results is given and gives back, and the rules that all of them keep.
+
+A stream's position only moves forward, over frames that are covered once. `check_commit` holds
+every store to that, before it changes anything.
+
+    for commit in commits:
+        check_commit(commit, stored=positions.get(commit.stream))
+"""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from offload.errors import LocalProtocolError
+from offload.messages import MAX_SEQ, Outcome, OutcomeRange
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One frame's result; ``value`` is what `pack_result` gave, the times are wall clocks."""
+
+    seq: int
+    captured_at: float
+    received_at: float
+    split: int
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamCommit:
+    """Frames of one stream that are finished, and the position after them.
+
+    ``results`` and ``ended`` (filtered, failed, dropped) lie between the stored position and
+    ``next_seq`` and do not overlap. ``state`` and ``closed_at`` replace what is stored unless None.
+    ``at`` is the wall clock at which failures are booked.
+    """
+
+    stream: str
+    results: tuple[Result, ...] = ()
+    ended: tuple[OutcomeRange, ...] = ()
+    next_seq: int
+    state: bytes | None = None
+    closed_at: float | None = None
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamRecord:
+    """What is stored of one stream: its position, its counts, and the state of its tasks."""
+
+    stream: str
+    device: str
+    app: str
+    owner: str
+    opened_at: float
+    closed_at: float | None = None
+    next_seq: int = 0
+    results: int = 0
+    filtered: int = 0
+    failed: int = 0
+    dropped: int = 0
+    state: bytes | None = None
+
+
+# A device keeps at most 1024 messages until they are acknowledged.
+MAX_ENDED_FRAMES: Final = 2048
+
+
+class ResultsStore(ABC):
+    """Where results go. ``durable`` says whether they survive this process."""
+
+    durable: ClassVar[bool]
+
+    @abstractmethod
+    def open_stream(
+        self, *, stream: str, device: str, app: str, owner: str, now: float
+    ) -> StreamRecord:
+        """Return the stream's record, made new at position 0 if there is none.
+
+        A stream that exists keeps its device, app, owner and ``opened_at``, and is marked open
+        again. If the given owner or app differs, nothing changes: compare the record, and refuse.
+
+        Raises:
+            ResultsError: The store cannot be written.
+        """
+
+    @abstractmethod
+    def commit(self, commits: Sequence[StreamCommit]) -> None:
+        """Store all of ``commits``, in order, or none of them; a stream may occur repeatedly.
+
+        Raises:
+            LocalProtocolError: A stream was never opened, or a commit covers a frame twice, below
+                the stored position or past its own.
+            ResultsError: The store cannot be written; nothing of ``commits`` is stored.
+        """
+
+    @abstractmethod
+    def ended_between(self, stream: str, first: int, stop: int) -> list[OutcomeRange]:
+        """Return which of the stored frames from ``first`` to before ``stop`` have no result.
+
+        It answers a device whose last acknowledgements were lost, so it covers the newest
+        `MAX_ENDED_FRAMES` frames before ``stop`` only: more than any device holds. Whether a frame
+        without a result was filtered or dropped is not told apart; the device knows what it
+        dropped.
+
+        Raises:
+            ResultsError: The store cannot be read.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the store; what was committed stays."""
+
+
+def check_commit(commit: StreamCommit, *, stored: int | None) -> None:
+    """Check that ``commit`` goes on from position ``stored``, which is None for no stream.
+
+    Frames may be missing: a stream that was acknowledged before goes on in a new store.
+
+    Raises:
+        LocalProtocolError: The stream was never opened, or the commit covers a frame twice, below
+            the stored position or past its own.
+    """
+    if stored is None:
+        raise LocalProtocolError(f"stream {commit.stream!r} was never opened")
+    if any(each.outcome is Outcome.RESULT for each in commit.ended):
+        raise LocalProtocolError(f"ended range of stream {commit.stream!r} claims results")
+    spans = [(each.seq, each.seq + 1) for each in commit.results]
+    spans += [(each.first, each.stop) for each in commit.ended]
+    spans.sort()
+    done = stored
+    for first, stop in spans:
+        if not done <= first < stop:
+            raise LocalProtocolError(
+                f"commit to stream {commit.stream!r} has frames {first} to {stop},"
+                f" expected none before {done}"
+            )
+        done = stop
+    if not done <= commit.next_seq <= MAX_SEQ:
+        raise LocalProtocolError(
+            f"commit to stream {commit.stream!r} moves to {commit.next_seq},"
+            f" expected {done} at least"
+        )
+
+
+def count_outcomes(commit: StreamCommit) -> Counter[Outcome]:
+    """Return how many frames of ``commit`` ended in each way."""
+    counts = Counter({Outcome.RESULT: len(commit.results)})
+    for each in commit.ended:
+        counts[each.outcome] += each.count
+    return counts

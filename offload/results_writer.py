@@ -1,0 +1,171 @@
+"""Commit finished frames in the background, many at a time, in one transaction.
+
+Both programs use it: the cloud for its sessions, the device in client-only mode. What finishes
+while a commit is under way waits for the next one, so that groups grow by themselves as the disk
+gets slower.
+
+    writer = ResultsWriter(store, on_committed=acknowledge)
+    writer.put(Finished(...))
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from offload.errors import ResultsError
+from offload.messages import Outcome, OutcomeRange
+from offload.results import Result, ResultsStore, StreamCommit, pack_state
+from offload.values import Value
+
+logger = logging.getLogger(__name__)
+
+# A full disk is retried at this pace; nothing is acknowledged meanwhile, so nothing is lost.
+RETRY_S: Final = 1.0
+
+# One log line a minute is enough to be told that the disk is still full.
+COMPLAIN_EVERY_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """One frame, or a run of frames that ended alike, with its outcome and what it cost.
+
+    Attributes:
+        stream: Name of the stream.
+        outcome: What became of which frames.
+        split: Tasks that ran on the device.
+        captured_at: Wall clock at capture, seconds since 1970.
+        received_at: Wall clock of this machine when the frame came, seconds since 1970.
+        value: The packed result; None unless the outcome is a result.
+        state: Snapshot of the stream's stateful tasks after this frame; None if they offer none.
+        received_s: Monotonic seconds when the last byte came; None where nothing was received.
+        task_seconds: Index of each task that ran here, and its seconds.
+        payload_bytes: Bytes that it held in memory while it waited here.
+        closes: Whether this marks the end of the stream, after its last frame; ``outcome`` is then
+            of no frame.
+    """
+
+    stream: str
+    outcome: OutcomeRange
+    split: int = 0
+    captured_at: float = 0.0
+    received_at: float = 0.0
+    value: bytes | None = None
+    state: dict[str, Value] | None = None
+    received_s: float | None = None
+    task_seconds: dict[int, float] = field(default_factory=dict)
+    payload_bytes: int = 0
+    closes: bool = False
+
+
+class ResultsWriter:
+    """A thread that commits.
+
+    Args:
+        store: Where results are kept; this thread alone writes to it, besides opening streams.
+        on_committed: Called in the writer's thread after each transaction, with what it covered in
+            order; it must be quick.
+        wall_clock: Seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        store: ResultsStore,
+        *,
+        on_committed: Callable[[list[Finished]], None],
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Start the thread."""
+        self._store = store
+        self._on_committed = on_committed
+        self._wall_clock = wall_clock
+        self._changed = threading.Condition()
+        self._waiting: list[Finished] = []
+        self._closing = False
+        self._complained_s: float | None = None
+        self._thread = threading.Thread(target=self._run, name="results-writer", daemon=True)
+        self._thread.start()
+
+    def put(self, finished: Finished) -> None:
+        """Hand over a finished frame; those of one stream must come in order."""
+        with self._changed:
+            self._waiting.append(finished)
+            self._changed.notify()
+
+    def close(self, *, timeout_s: float) -> bool:
+        """Commit what is left and end the thread; False if that takes longer."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while (batch := self._next_batch()) is not None:
+            commits = _commits(batch, self._wall_clock())
+            while not self._commit(commits):
+                with self._changed:
+                    if self._changed.wait_for(lambda: self._closing, RETRY_S):
+                        return
+            self._on_committed(batch)
+
+    def _next_batch(self) -> list[Finished] | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closing)
+            if not self._waiting:
+                return None
+            batch, self._waiting = self._waiting, []
+            return batch
+
+    def _commit(self, commits: Sequence[StreamCommit]) -> bool:
+        try:
+            self._store.commit(commits)
+        except ResultsError as error:
+            now = time.monotonic()
+            if self._complained_s is None or now - self._complained_s >= COMPLAIN_EVERY_S:
+                self._complained_s = now
+                logger.error("results_not_written", extra={"reason": str(error)})
+            return False
+        if self._complained_s is not None:
+            self._complained_s = None
+            logger.warning("results_written_again")
+        return True
+
+
+def _commits(batch: Sequence[Finished], now: float) -> list[StreamCommit]:
+    by_stream: dict[str, list[Finished]] = {}
+    for each in batch:
+        by_stream.setdefault(each.stream, []).append(each)
+    return [_commit_of(stream, finished, now) for stream, finished in by_stream.items()]
+
+
+def _commit_of(stream: str, finished: Sequence[Finished], now: float) -> StreamCommit:
+    states = [each.state for each in finished if each.state is not None]
+    return StreamCommit(
+        stream=stream,
+        results=tuple(
+            Result(
+                seq=each.outcome.first,
+                captured_at=each.captured_at,
+                received_at=each.received_at,
+                split=each.split,
+                value=each.value,
+            )
+            for each in finished
+            if each.value is not None
+        ),
+        ended=tuple(
+            each.outcome
+            for each in finished
+            if each.outcome.outcome is not Outcome.RESULT and not each.closes
+        ),
+        next_seq=max(each.outcome.stop for each in finished),
+        # Each frame's snapshot covers all before it, so the last one is the one to keep; only it is
+        # packed.
+        state=pack_state(states[-1]) if states else None,
+        closed_at=now if any(each.closes for each in finished) else None,
+        at=now,
+    )

@@ -1,0 +1,261 @@
+"""Sockets: blocking ones for the device, asyncio's for the cloud.
+
+connection = connect(("cloud.example",), 8089, timeout_s=5.0)      # device
+connection.send(pieces)
+count = connection.receive_into(view)
+
+for listener in listening_sockets(None, 8089): ...                  # cloud
+    await loop.create_server(lambda: CloudConnection(...), sock=listener)
+"""
+
+import asyncio
+import contextlib
+import errno
+import socket
+from collections.abc import Callable, Sequence
+from typing import Final, cast
+
+from offload.errors import ConfigurationError, SessionLost
+from offload.wire import Piece
+
+# One sendmsg takes at most IOV_MAX pieces, which is 1024 on Linux.
+MAX_PIECES_PER_SEND: Final = 1000
+
+# As many devices may knock at once as a thousand behind one address; Linux caps it at somaxconn.
+BACKLOG: Final = 1024
+
+# How often a port is looked for that is free for both IP versions at once.
+FREE_PORT_ATTEMPTS: Final = 16
+
+
+class Connection:
+    """A blocking connection: one thread may send while another receives."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        """Take over a connected socket."""
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = connected
+        self.sent_bytes = 0
+
+    def send(self, pieces: Sequence[Piece]) -> None:
+        """Send all pieces, in order, in as few system calls as it takes; none is copied.
+
+        Raises:
+            SessionLost: The connection has ended.
+        """
+        waiting = [memoryview(each).cast("B") for each in pieces if len(each)]
+        while waiting:
+            try:
+                sent = self._socket.sendmsg(waiting[:MAX_PIECES_PER_SEND])
+            except OSError as error:
+                raise SessionLost(f"connection ended while sending: {_why(error)}") from error
+            self.sent_bytes += sent
+            waiting = _after(waiting, sent)
+
+    def receive_into(self, view: memoryview) -> int:
+        """Wait for bytes, write them to ``view``, and return how many; at least one.
+
+        Raises:
+            SessionLost: The connection has ended.
+            TimeoutError: Nothing came within the time set by `set_timeout`.
+        """
+        try:
+            count = self._socket.recv_into(view)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise SessionLost(f"connection ended: {_why(error)}") from error
+        if count == 0:
+            raise SessionLost("connection ended: the server closed it")
+        return count
+
+    def set_timeout(self, timeout_s: float | None) -> None:
+        """Let `receive_into` wait at most so long; None for ever."""
+        self._socket.settimeout(timeout_s)
+
+    def close(self) -> None:
+        """End the connection; a thread that waits in it gets `SessionLost`."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+
+def connect(host: str, port: int, *, timeout_s: float) -> Connection:
+    """Connect to the first address of ``host`` that answers.
+
+    Raises:
+        SessionLost: None of them did; the message names the last reason.
+    """
+    try:
+        connected = socket.create_connection((host, port), timeout_s)
+    except OSError as error:
+        raise SessionLost(f"cannot reach {endpoint(host, port)}: {_why(error)}") from error
+    connected.settimeout(None)
+    return Connection(connected)
+
+
+class CloudConnection(asyncio.BufferedProtocol):
+    """One device's connection in the cloud: received bytes go where ``buffer`` says.
+
+    Args:
+        on_made: Called when the connection stands.
+        buffer: Returns the place for the next bytes.
+        on_bytes: Called with their number.
+        on_lost: Called once when the connection has ended, with the reason or None.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_made: Callable[["CloudConnection"], None],
+        buffer: Callable[[], memoryview],
+        on_bytes: Callable[[int], None],
+        on_lost: Callable[[Exception | None], None],
+    ) -> None:
+        """Wait for the connection."""
+        self._on_made = on_made
+        self._buffer = buffer
+        self._on_bytes = on_bytes
+        self._on_lost = on_lost
+        self._transport: asyncio.Transport | None = None
+        self._reading = True
+
+    @property
+    def peer(self) -> str:
+        """The device's address."""
+        address = self._transport.get_extra_info("peername") if self._transport else None
+        return endpoint(address[0], address[1]) if address else "unknown"
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Tell that the connection stands."""
+        self._transport = cast("asyncio.Transport", transport)
+        raw = self._transport.get_extra_info("socket")
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._on_made(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # asyncio's signature
+        """Return the place for the next bytes."""
+        return self._buffer()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Pass on how many bytes came."""
+        self._on_bytes(nbytes)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell that the connection has ended."""
+        self._on_lost(exc)
+
+    def send(self, pieces: Sequence[Piece]) -> None:
+        """Send the pieces; what the socket does not take at once, asyncio keeps and sends later."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.writelines(pieces)
+
+    def set_reading(self, reading: bool) -> None:
+        """Read, or leave what comes in the kernel so that the device's sending stops."""
+        if self._transport is None or reading is self._reading or self._transport.is_closing():
+            return
+        self._reading = reading
+        if reading:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
+
+    def close(self) -> None:
+        """End the connection once all is sent."""
+        if self._transport is not None:
+            self._transport.close()
+
+
+def listening_sockets(address: str | None, port: int) -> list[socket.socket]:
+    """Return listening sockets for an address, or for all interfaces in both IP versions.
+
+    Args:
+        address: IPv4 or IPv6 address or a name; None for all interfaces.
+        port: Port; 0 takes one that is free on all of the addresses.
+
+    Raises:
+        ConfigurationError: The port is in use, or the address is none of this machine's.
+    """
+    for _ in range(FREE_PORT_ATTEMPTS if port == 0 else 1):
+        sockets: list[socket.socket] = []
+        try:
+            for family, host in _bind_addresses(address, port):
+                chosen = sockets[0].getsockname()[1] if sockets and port == 0 else port
+                sockets.append(_listen(family, host, chosen))
+        except OSError as error:
+            for each in sockets:
+                each.close()
+            if port == 0 and error.errno == errno.EADDRINUSE:
+                continue
+            raise ConfigurationError(
+                f"cannot listen on {endpoint(address or '*', port)}: {_why(error)}"
+                + (": choose another --port" if error.errno == errno.EADDRINUSE else "")
+            ) from error
+        return sockets
+    raise ConfigurationError("found no port that is free for both IP versions: choose a --port")
+
+
+def endpoint(host: str, port: int) -> str:
+    """Return ``host:port``, with an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def bound_endpoint(listener: socket.socket) -> str:
+    """Return the address and port that a listening socket has."""
+    address = listener.getsockname()
+    return endpoint(address[0], address[1])
+
+
+def machine_name() -> str:
+    """Return this machine's name in the network."""
+    return socket.gethostname()
+
+
+def _bind_addresses(address: str | None, port: int) -> list[tuple[socket.AddressFamily, str]]:
+    if address is None:
+        families = [(socket.AF_INET, "0.0.0.0")]
+        if _has_ipv6():
+            families.append((socket.AF_INET6, "::"))
+        return families
+    found = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return list(dict.fromkeys((each[0], str(each[4][0])) for each in found))
+
+
+def _has_ipv6() -> bool:
+    if not socket.has_ipv6:
+        return False
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _listen(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # A restarted server takes its port again at once, though old connections linger.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _after(waiting: list[memoryview], sent: int) -> list[memoryview]:
+    """Return what is left of the pieces once their first ``sent`` bytes are gone."""
+    for index, each in enumerate(waiting):
+        if sent < each.nbytes:
+            return [each[sent:], *waiting[index + 1 :]]
+        sent -= each.nbytes
+    return []
+
+
+def _why(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

@@ -1,0 +1,308 @@
+"""Checks ARCHITECTURE.md's import directions on the source text; the tables below are the rules."""
+
+import ast
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT: Final = Path(__file__).parent.parent
+PACKAGES: Final = ("offload", "ball_tracking_example", "benchmarks", "tests")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Import:
+    """One imported name, such as ``offload.values.pack``, and where it is imported."""
+
+    path: str
+    line: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnlyIn:
+    """``modules`` are imported in ``files`` and nowhere else."""
+
+    modules: tuple[str, ...]
+    files: tuple[str, ...]
+    reason: str
+
+    def is_broken_by(self, found: Import, _ours: frozenset[str]) -> bool:
+        return is_within(found.name, self.modules) and not matches(found.path, self.files)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Never:
+    """``files`` do not import ``modules``."""
+
+    files: tuple[str, ...]
+    modules: tuple[str, ...]
+    reason: str
+
+    def is_broken_by(self, found: Import, _ours: frozenset[str]) -> bool:
+        return matches(found.path, self.files) and is_within(found.name, self.modules)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfOurs:
+    """Of the project's own modules, ``files`` import ``allowed`` and no other."""
+
+    files: tuple[str, ...]
+    allowed: tuple[str, ...]
+    reason: str
+    exceptions: tuple[str, ...] = ()
+
+    def is_broken_by(self, found: Import, ours: frozenset[str]) -> bool:
+        return (
+            matches(found.path, self.files)
+            and not matches(found.path, self.exceptions)
+            and top_level(found.name) in ours
+            and not is_within(found.name, self.allowed)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfOthers:
+    """Beside the standard library and the project, ``files`` import ``allowed`` and no other."""
+
+    files: tuple[str, ...]
+    allowed: tuple[str, ...]
+    reason: str
+
+    def is_broken_by(self, found: Import, ours: frozenset[str]) -> bool:
+        return (
+            matches(found.path, self.files)
+            and top_level(found.name) not in ours | sys.stdlib_module_names
+            and not is_within(found.name, self.allowed)
+        )
+
+
+Rule = OnlyIn | Never | OfOurs | OfOthers
+
+PURE: Final = (
+    "task_interface.py",
+    "scheduler.py",
+    *(f"offload/{name}.py" for name in ("errors", "messages", "wire", "session", "values")),
+    *(f"offload/{name}.py" for name in ("telemetry", "metrics")),
+)
+
+RULES: Final[Sequence[Rule]] = (
+    OnlyIn(
+        modules=("iot_client_coordinator", "cloud_server_coordinator"),
+        files=(),
+        reason="a script that runs as __main__ and is imported again exists twice",
+    ),
+    OnlyIn(
+        modules=("socket", "asyncio"),
+        files=(
+            "offload/transport.py",
+            "cloud_server_coordinator.py",
+            "tests/integration/*",
+            "tests/faults/*",
+        ),
+        reason="the core is bytes in, events out; only its shells wait for a network",
+    ),
+    OnlyIn(
+        modules=("msgpack",),
+        files=("offload/wire.py", "offload/results*.py", "tests/*"),
+        reason="msgpack does not bound memory, so what calls it must",
+    ),
+    OnlyIn(
+        modules=("cv2",),
+        files=(
+            "offload/values.py",
+            "ball_tracking_example/*",
+            "task_interface_example.py",
+            "tests/*",
+        ),
+        reason="pictures are the apps' business, and their encoding that of values",
+    ),
+    OfOurs(
+        files=("offload/*",),
+        allowed=("offload",),
+        exceptions=("offload/loading.py",),
+        reason="the package moves bytes and numbers, and knows no tasks and no splits",
+    ),
+    OfOurs(
+        files=("offload/loading.py",),
+        allowed=("offload", "task_interface"),
+        reason="it turns an app's module into a pipeline, and needs nothing else",
+    ),
+    OfOurs(
+        files=("task_interface.py",),
+        allowed=("offload.errors", "offload.values"),
+        reason="an app author reads this file alone",
+    ),
+    OfOthers(
+        files=("task_interface.py",),
+        allowed=(),
+        reason="an app brings its own libraries; the interface asks for none",
+    ),
+    OfOurs(
+        files=("scheduler.py",),
+        allowed=(),
+        reason="to the scheduler an operating point is numbers",
+    ),
+    OfOthers(
+        files=("scheduler.py",),
+        allowed=("numpy",),
+        reason="to the scheduler an operating point is numbers",
+    ),
+    OfOurs(
+        files=("ball_tracking_example/*",),
+        allowed=("task_interface", "ball_tracking_example"),
+        reason="an app imports task_interface and nothing else of ours",
+    ),
+    OfOurs(
+        files=("task_interface_example.py",),
+        allowed=("task_interface",),
+        reason="an app imports task_interface and nothing else of ours",
+    ),
+    Never(
+        files=PURE,
+        modules=(
+            *("socket", "ssl", "selectors", "asyncio"),
+            *("threading", "multiprocessing", "concurrent", "subprocess"),
+            *("time", "random", "secrets", "os", "pathlib", "tempfile", "sqlite3"),
+        ),
+        reason="a pure module has no sockets, threads, files, clocks or randomness",
+    ),
+)
+
+
+def violations(root: Path) -> list[str]:
+    """Return one line for each import under ``root`` that breaks a rule."""
+    files = source_files(root)
+    ours = frozenset(
+        top_level(".".join(file.relative_to(root).with_suffix("").parts)) for file in files
+    )
+    return [
+        f"{found.path}:{found.line} imports {found.name}: {rule.reason}"
+        for file in files
+        for found in imports(file, root)
+        for rule in RULES
+        if rule.is_broken_by(found, ours)
+    ]
+
+
+def source_files(root: Path) -> list[Path]:
+    files = list(root.glob("*.py"))
+    for package in PACKAGES:
+        files += (root / package).rglob("*.py")
+    return sorted(files)
+
+
+def imports(file: Path, root: Path) -> Iterator[Import]:
+    """Yield what ``file`` imports anywhere: inside functions and for type checkers too."""
+    path = file.relative_to(root)
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"), str(file))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            # `from offload import values` imports a module as much as `import offload.values`.
+            package = path.parts[: -node.level] if node.level else ()
+            base = ".".join([*package, *filter(None, [node.module])])
+            names = [f"{base}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            yield Import(path=path.as_posix(), line=node.lineno, name=name)
+
+
+def top_level(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def is_within(name: str, modules: tuple[str, ...]) -> bool:
+    return any(name == module or name.startswith(f"{module}.") for module in modules)
+
+
+def matches(path: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(path, pattern) for pattern in patterns)
+
+
+def write_tree(root: Path, files: dict[str, str]) -> Path:
+    for path, text in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text, encoding="utf-8")
+    return root
+
+
+def test_every_import_of_the_project_goes_in_an_allowed_direction() -> None:
+    assert violations(ROOT) == []
+
+
+def test_the_project_itself_is_what_is_searched() -> None:
+    searched = {file.relative_to(ROOT).as_posix() for file in source_files(ROOT)}
+    assert {"offload/__init__.py", "offload/errors.py", "tests/test_imports.py"} <= searched
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("offload/recorders.py", "from cloud_server_coordinator import main"),
+        ("iot_client_coordinator.py", "import cloud_server_coordinator"),
+        ("tests/test_client.py", "import iot_client_coordinator"),
+        ("iot_client_coordinator.py", "import socket"),
+        ("offload/spool.py", "import asyncio"),
+        ("offload/spool.py", "def f():\n    from asyncio import run"),
+        ("tests/test_spool.py", "import socket"),
+        ("offload/spool.py", "import msgpack"),
+        ("cloud_server_coordinator.py", "import msgpack"),
+        ("offload/spool.py", "import cv2"),
+        ("scheduler.py", "import cv2.typing"),
+        ("offload/spool.py", "import scheduler"),
+        ("offload/session.py", "from task_interface import Pipeline"),
+        ("offload/loading.py", "import scheduler"),
+        ("offload/loading.py", "import ball_tracking_example.scene"),
+        ("task_interface.py", "from offload import session"),
+        ("task_interface.py", "import offload"),
+        ("task_interface.py", "import offload.errors_of_others"),
+        ("task_interface.py", "import numpy"),
+        ("scheduler.py", "from offload.errors import OffloadError"),
+        ("scheduler.py", "import msgpack_numpy"),
+        ("ball_tracking_example/taskified.py", "from offload.errors import LoadingError"),
+        ("task_interface_example.py", "import ball_tracking_example"),
+        ("offload/wire.py", "import threading"),
+        ("scheduler.py", "from time import monotonic"),
+        ("offload/values.py", "from concurrent.futures import ThreadPoolExecutor"),
+        ("offload/executors/pool.py", "import task_interface"),
+    ],
+)
+def test_a_forbidden_import_is_named_with_its_file_and_line(
+    tmp_path: Path, path: str, text: str
+) -> None:
+    ours = ("scheduler", "task_interface", "iot_client_coordinator", "cloud_server_coordinator")
+    tree = {f"{name}.py": "" for name in ours}
+    tree |= {"offload/__init__.py": "", "ball_tracking_example/__init__.py": ""}
+    found = violations(write_tree(tmp_path, tree | {path: text}))
+    assert found
+    assert all(line.startswith(f"{path}:") and " imports " in line for line in found)
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("offload/transport.py", "import asyncio, socket"),
+        ("cloud_server_coordinator.py", "import asyncio"),
+        ("tests/integration/test_twins.py", "import socket"),
+        ("offload/results_cli.py", "import msgpack"),
+        ("offload/values.py", "def f():\n    import cv2"),
+        ("offload/loading.py", "from task_interface import Pipeline"),
+        ("offload/session.py", "from . import wire\nfrom .messages import Outcome"),
+        ("offload/executors/threads.py", "from ..errors import TaskError\nimport threading"),
+        ("task_interface.py", "from offload import errors\nfrom offload.values import Value"),
+        ("scheduler.py", "import math\nimport numpy as np"),
+        ("ball_tracking_example/taskified.py", "import cv2\nfrom .scene import Scene"),
+        ("task_interface_example.py", "from task_interface import task"),
+    ],
+)
+def test_an_import_that_the_design_allows_is_not_reported(
+    tmp_path: Path, path: str, text: str
+) -> None:
+    tree = {"offload/__init__.py": "", "task_interface.py": "", path: text}
+    assert violations(write_tree(tmp_path, tree)) == []
