@@ -31,7 +31,7 @@ from offload.arguments import (
     report_error,
     write_summary,
 )
-from offload.auth import ServerTokens, load_server_tokens, new_nonce
+from offload.auth import ServerTokens, load_device_token, load_server_tokens, new_nonce
 from offload.errors import (
     AuthError,
     ConfigurationError,
@@ -44,7 +44,7 @@ from offload.errors import (
 from offload.executors.threads import Lane, ThreadPool
 from offload.load import LoadMeter
 from offload.loading import App, load_app
-from offload.logs import set_up_logs
+from offload.logs import end_with_any_thread, set_up_logs
 from offload.messages import (
     Acknowledgement,
     Control,
@@ -505,7 +505,7 @@ class CloudServer:
             self._refuse_pipeline(link, f"app {opening.app!r} differs: {difference}")
             return
         async with self._opening.setdefault(opening.stream, asyncio.Lock()):
-            await self._take_over(link, request)
+            await self._take_over(request)
             if link.is_open:
                 try:
                     await self._enter_stream(link, request, app)
@@ -513,7 +513,7 @@ class CloudServer:
                     logger.error("stream_not_opened", extra={"reason": str(error)})
                     link.refuse(RefusalCode.INTERNAL, f"stream cannot be opened: {error}")
 
-    async def _take_over(self, link: DeviceLink, request: OpenRequested) -> None:
+    async def _take_over(self, request: OpenRequested) -> None:
         """End an older session of the same stream, and wait until its frames are stored."""
         stream = self._streams.get(request.opening.stream)
         if stream is None:
@@ -735,6 +735,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         check_writable(options.summary)
         tokens = _load_tokens(options)
         store = open_results(options.results)
+        end_with_any_thread()
         if not store.durable:
             logger.warning(
                 "results_not_kept",
@@ -770,14 +771,16 @@ def _load_apps(specs: Sequence[str]) -> dict[str, App]:
 
 def _load_tokens(options: Options) -> ServerTokens:
     """Load the tokens; on the first start make one, and say how a device gets it."""
-    if options.insecure and options.token_file is None:
+    if options.insecure:
         logger.warning("insecure", extra={"why": "any peer is accepted"})
-        return ServerTokens(tokens={}, path=None, created=False)
+        if options.token_file is None and load_device_token(None, os.environ) is None:
+            return ServerTokens(tokens={}, path=None, created=False)
+    # A server that accepts anybody still proves itself to devices that have a token of its.
     tokens = load_server_tokens(options.token_file, os.environ)
     if tokens.created:
         sys.stderr.write(
-            f"made a token in {tokens.path}: this user's programs find it by themselves; on another "
-            "machine give a device a copy of that file with --token-file\n"
+            f"made a token in {tokens.path}: this user's programs find it by themselves; "
+            "a device on another machine gets a copy of that file with --token-file\n"
         )
         if sys.stderr.isatty():
             for token in tokens.tokens.values():

@@ -40,7 +40,7 @@ from offload.errors import ConfigurationError, OffloadError, PayloadError, TaskE
 from offload.load import LoadMeter
 from offload.loading import App, load_app
 from offload.local_delivery import LocalDelivery
-from offload.logs import set_up_logs
+from offload.logs import end_with_any_thread, set_up_logs
 from offload.messages import Frame, Open, Outcome, OutcomeRange
 from offload.outbox import Delivered
 from offload.results import open_results, pack_result, unpack_state
@@ -242,7 +242,8 @@ class DeviceRun:
         if record.app != self._app.name:
             store.close()
             raise ConfigurationError(
-                f"stream {self._options.stream!r} belongs to app {record.app!r}: choose another --stream"
+                f"stream {self._options.stream!r} belongs to app {record.app!r}: "
+                "choose another --stream"
             )
         if record.state is not None:
             self._bound.restore(unpack_state(record.state))
@@ -567,6 +568,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         _check_split(options, app.pipeline)
         check_writable(options.summary)
+        end_with_any_thread()
         run = DeviceRun(options, app)
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, run.interrupt)

@@ -158,14 +158,10 @@ class SchedulerConfig:
     # move to the device saves money but, where tasks are dear, can cost most of the throughput.
     most_to_cloud: float = 0.25
     most_to_device: float = 0.1
-    # Giving idle time to the device is not urgent at all and is felt only once it was too much.
-    most_drift: float = 0.05
     # A moved mean split of this size shows the slope through the noise; less does not.
     learn_from_move: float = 0.1
-    # If moves too small to learn from leave more than half of an error of this size, believe in a
-    # smaller slope, so in larger moves. Were it the dead band, noise would do it, again and again.
-    clearly_off: float = 0.08
-    slope_decay: float = 0.7
+    # Small moves add up for so long; past it, the device may have changed meanwhile.
+    learn_within_s: float = 3.0
     # Part of the time that the device shall still wait for the source when the source is the
     # limit: the waiting is how we know that it is.
     source_headroom: float = 0.05
@@ -279,51 +275,35 @@ class ThroughputScheduler:
         if measured is None:
             return
         self._source.update(measured, now)
-        if self._source.is_limiting and self._target_fps > self._drift_from_fps():
-            self._use_idle_time(measured, now)
+        aim = self._aim(measured)
+        slope_s = self._slope.update(measured, aim.wanted_s)
+        # What the period will be once all moves have arrived, those in flight included.
+        predicted_s = aim.measured_s + slope_s * (self._position - measured.position)
+        error_s = aim.wanted_s - predicted_s
+        if abs(error_s) > self._config.dead_band * aim.wanted_s:
+            self._move(self._config.response * error_s / slope_s)
         else:
-            aim_fps = self._target_fps * (1 + self._config.head_room)
-            self._approach(min(aim_fps, self._source.fps), measured, now)
+            self._reason = Reason.SETTLED
+        if self._reason is Reason.SETTLED:
+            self._reason = self._reason_to_stay(measured)
 
-    def _drift_from_fps(self) -> float:
-        # So close to the source's rate the waiting and the throughput cannot both be steered by.
-        return self._source.fps * (1 - 2 * self._config.source_headroom)
+    def _aim(self, measured: "_Measurement") -> "_Aim":
+        config, source = self._config, self._source
+        # So close to the source's rate, throughput no longer tells how much more the device can do;
+        # its idle time does.
+        if source.is_limiting and self._target_fps > source.fps * (1 - 2 * config.source_headroom):
+            busy_part = 1 - config.source_headroom
+            return _Aim(measured_s=measured.busy_s, wanted_s=busy_part / source.fps)
+        wanted_fps = min(self._target_fps * (1 + config.head_room), source.fps)
+        return _Aim(measured_s=measured.period_s, wanted_s=1 / wanted_fps)
 
-    def _use_idle_time(self, measured: "_Measurement", now: float) -> None:
-        """All frames wait for the source: hand the device work until it is nearly busy."""
-        wanted_s = (1 - self._config.source_headroom) / self._source.fps
-        slope_s = self._slope.update(measured, measured.busy_s, wanted_s, self._position)
-        predicted_s = measured.busy_s + slope_s * (self._position - measured.position)
-        move = self._config.response * (wanted_s - predicted_s) / slope_s
-        if move > 0 and self._source.allows_drift(now):
-            self._move(min(move, self._config.most_drift * self._last_index))
-        else:
-            self._move(0.0)
-        if self._reason is Reason.SETTLED and self._is_short(self._target_fps, measured):
-            self._reason = Reason.SOURCE_LIMITED
-
-    def _approach(self, goal_fps: float, measured: "_Measurement", now: float) -> None:
-        """Take away part of the error that will be left once all moves have arrived."""
-        wanted_s = 1 / goal_fps
-        # While every frame waits for the source its period says nothing about the device.
-        period_s = measured.busy_s if self._source.is_limiting else measured.period_s
-        slope_s = self._slope.update(measured, period_s, wanted_s, self._position)
-        predicted_s = period_s + slope_s * (self._position - measured.position)
-        if abs(wanted_s - predicted_s) > self._config.dead_band * wanted_s:
-            self._move(self._config.response * (wanted_s - predicted_s) / slope_s)
-        else:
-            self._move(0.0)
-        if self._is_short(goal_fps, measured):
-            if goal_fps < self._target_fps:
-                self._source.forbid_drift(now)
-            if self._reason is Reason.SETTLED:
-                at_cloud_end = self._position == 0
-                self._reason = Reason.INFEASIBLE if at_cloud_end else Reason.HELD_HYSTERESIS
-        elif self._reason is Reason.SETTLED and goal_fps < self._target_fps:
-            self._reason = Reason.SOURCE_LIMITED
-
-    def _is_short(self, goal_fps: float, measured: "_Measurement") -> bool:
-        return (goal_fps - 1 / measured.period_s) / goal_fps > 2 * self._config.dead_band
+    def _reason_to_stay(self, measured: "_Measurement") -> Reason:
+        fps = (1 + 2 * self._config.dead_band) / measured.period_s
+        if fps < min(self._target_fps, self._source.fps):
+            # Frames in flight may still have been split elsewhere.
+            at_cloud_end = self._position == 0 and measured.position < self._config.learn_from_move
+            return Reason.INFEASIBLE if at_cloud_end else Reason.HELD_HYSTERESIS
+        return Reason.SOURCE_LIMITED if fps < self._target_fps else Reason.SETTLED
 
     def _move(self, by: float) -> None:
         most_to_cloud = self._config.most_to_cloud * self._last_index
@@ -391,9 +371,7 @@ class Dither(Generic[Key]):
         return chosen
 
     def set_shares(self, shares: Mapping[Key, float]) -> None:
-        """Change the shares; what is owed to a key stays owed.
-
-        What is owed to keys that leave goes to the one with the largest share.
+        """Change the shares; what is owed to a key that stays is still owed.
 
         Args:
             shares: Positive parts of all frames per key; they add up to 1.
@@ -404,8 +382,6 @@ class Dither(Generic[Key]):
         if not all(share > 0 for share in shares.values()) or abs(sum(shares.values()) - 1) > 1e-6:
             raise ValueError(f"shares are {dict(shares)!r}, expected positive and 1 in all")
         owed = {key: self._owed.get(key, 0.0) for key in shares}
-        orphaned = sum(due for key, due in self._owed.items() if key not in shares)
-        owed[max(shares, key=shares.__getitem__)] += orphaned
         self._shares, self._owed = dict(shares), owed
 
 
@@ -421,6 +397,14 @@ class _Measurement:
     position: float
     # Part of the frames for which the device had to wait.
     waiting_share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Aim:
+    """What of a measurement is controlled, in seconds per frame, and what it should be."""
+
+    measured_s: float
+    wanted_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -441,6 +425,9 @@ class _FinishedFrames:
     # and looked through, however fast frames come.
     MARK_S: Final = 0.05
     MAX_MARKS: Final = 128
+    # Per measurement, so about twice a second: an outage of 5 s raises the bar for the next one
+    # for some 10 s.
+    GAP_DECAY: Final = 0.9
     # A wait shorter than this part of a period is a thread switch, not a slow source.
     WAITING_PART: Final = 0.02
 
@@ -449,15 +436,19 @@ class _FinishedFrames:
         self._marks: deque[_Totals] = deque(maxlen=self.MAX_MARKS)
         self._next_mark_s = -math.inf
         self._last_s: float | None = None
-        self._longest_gap_s = config.stall_s
+        self._longest_gap_s = 0.0
+        self._stall_s = config.stall_s
         self._least_wait_s = 0.0
         self._frames = self._positions = self._waiting = 0
         self._waited_s = 0.0
 
     def add(self, at_s: float, position: int, waited_s: float) -> None:
         """Count a frame; after a gap, start measuring afresh."""
-        if self._last_s is None or at_s - self._last_s > self._longest_gap_s:
-            self._restart(at_s)
+        gap_s = 0.0 if self._last_s is None else at_s - self._last_s
+        self._longest_gap_s = max(self._longest_gap_s, gap_s)
+        if self._last_s is None or gap_s > self._stall_s:
+            self._marks.clear()
+            self._next_mark_s = at_s + self._config.restart_s
         # A mark comes after the last frame of an instant: one in the middle of an acknowledgement
         # of many frames would count the others without the time that they took.
         elif at_s > self._last_s >= self._next_mark_s:
@@ -472,7 +463,7 @@ class _FinishedFrames:
 
     def is_stalled(self, now: float) -> bool:
         """Return whether the last frame is so long ago that it must be an outage."""
-        return self._last_s is not None and now - self._last_s > self._longest_gap_s
+        return self._last_s is not None and now - self._last_s > self._stall_s
 
     def measure(self, now: float) -> _Measurement | None:
         """Return the means of the latest frames, None while there are too few of them."""
@@ -483,7 +474,12 @@ class _FinishedFrames:
         frames = self._frames - begin.frames
         period_s = (self._last_s - begin.at_s) / frames
         waited_s = (self._waited_s - begin.waited_s) / frames
-        self._longest_gap_s = max(config.stall_s, config.stall_periods * period_s)
+        # Gaps like those lately seen are the pipeline's pace (a long round trip, a device that became
+        # ten times slower). Were each an outage, nothing would ever be measured again.
+        self._stall_s = max(
+            config.stall_s, config.stall_periods * period_s, 2 * self._longest_gap_s
+        )
+        self._longest_gap_s *= self.GAP_DECAY
         self._least_wait_s = self.WAITING_PART * period_s
         return _Measurement(
             begin_s=begin.at_s,
@@ -506,14 +502,6 @@ class _FinishedFrames:
         # The next frame is due one period after the last; up to there nothing is missing.
         due_s = (self._last_s - begin.at_s) / frames
         return frames / max(self._last_s - begin.at_s, now - begin.at_s - due_s)
-
-    def _restart(self, at_s: float) -> None:
-        # If gaps are the pipeline's new pace (it became ten times slower), the next one like this
-        # must not count as an outage again, or nothing would ever be measured.
-        if self._last_s is not None:
-            self._longest_gap_s = max(self._longest_gap_s, 2 * (at_s - self._last_s))
-        self._marks.clear()
-        self._next_mark_s = at_s + self._config.restart_s
 
     def _mark_before(self, at_s: float, least_frames: int) -> _Totals | None:
         for mark in reversed(self._marks):
@@ -541,7 +529,6 @@ class _SourceRate:
     def __init__(self, config: SchedulerConfig) -> None:
         self._memory_s = config.source_memory_s
         self._seen_s = -math.inf
-        self._drift_from_s = -math.inf
         self.fps = math.inf
         self.is_limiting = False
 
@@ -552,13 +539,6 @@ class _SourceRate:
         elif now > self._seen_s + self._memory_s:
             self.fps = math.inf
 
-    def forbid_drift(self, now: float) -> None:
-        """Remember that the device was given too much; it tries again later."""
-        self._drift_from_s = now + self._memory_s
-
-    def allows_drift(self, now: float) -> bool:
-        return now >= self._drift_from_s
-
 
 class _Slope:
     """Seconds per frame that one more step to the device costs, learned from the moves."""
@@ -568,45 +548,27 @@ class _Slope:
         self._last_index = last_index
         self._slope_s: float | None = None
         self._reference: _Measurement | None = None
-        self._reference_period_s = 0.0
 
-    def update(
-        self, measured: _Measurement, period_s: float, wanted_s: float, position: float
-    ) -> float:
+    def update(self, measured: _Measurement, wanted_s: float) -> float:
         """Take in a measurement and return the slope, always positive.
 
-        Args:
-            measured: The latest measurement.
-            period_s: What of it is controlled: the whole period, or its busy part.
-            wanted_s: What ``period_s`` should be.
-            position: Where the last decision left the position.
+        The busy part of the period is what depends on the split; waiting fills what is left.
         """
         # Until a move has told better: the whole range doubles the period.
-        slope_s = self._slope_s or period_s / self._last_index
+        slope_s = self._slope_s or measured.busy_s / self._last_index
+        reference = self._reference
+        if reference is None:
+            self._reference = measured
         # Only measurements without a frame in common tell what the moves between them brought.
-        if self._reference is None or measured.begin_s >= self._reference.end_s:
-            if self._reference is not None:
-                moved = measured.position - self._reference.position
-                seen_s = (period_s - self._reference_period_s) / moved if moved else 0.0
-                if abs(moved) >= self._config.learn_from_move and seen_s > 0:
-                    # One that is too small makes the loop swing, one too large only slow.
-                    slope_s = seen_s if seen_s > slope_s else math.sqrt(seen_s * slope_s)
-                elif self._is_too_slow(measured, period_s, wanted_s, position):
-                    slope_s *= self._config.slope_decay
-            self._reference, self._reference_period_s = measured, period_s
+        elif measured.begin_s >= reference.end_s:
+            moved = measured.position - reference.position
+            seen_s = (measured.busy_s - reference.busy_s) / moved if moved else 0.0
+            has_moved = abs(moved) >= self._config.learn_from_move
+            if has_moved and seen_s > 0:
+                # A slope that is too small makes the loop swing, one too large only slow.
+                slope_s = seen_s if seen_s > slope_s else math.sqrt(seen_s * slope_s)
+            if has_moved or measured.begin_s > reference.end_s + self._config.learn_within_s:
+                self._reference = measured
         floor_s = MIN_SLOPE_PER_RANGE * wanted_s / self._last_index
-        self._slope_s = max(floor_s, min(MAX_SLOPE_PER_STEP * period_s, slope_s))
+        self._slope_s = max(floor_s, min(MAX_SLOPE_PER_STEP * measured.busy_s, slope_s))
         return self._slope_s
-
-    def _is_too_slow(
-        self, measured: _Measurement, period_s: float, wanted_s: float, position: float
-    ) -> bool:
-        """Return whether moves have arrived and left more than half of a clear error."""
-        was_s, error_s = wanted_s - self._reference_period_s, wanted_s - period_s
-        return (
-            # At the ends nothing moves, whatever the slope.
-            0 < position < self._last_index
-            and abs(position - measured.position) < self._config.learn_from_move
-            and abs(error_s) > self._config.clearly_off * wanted_s
-            and error_s * was_s > 0.5 * was_s * was_s
-        )

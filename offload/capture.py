@@ -107,9 +107,9 @@ class Capture:
 
     @property
     def is_over(self) -> bool:
-        """Whether no frame will come any more."""
+        """Whether neither a frame nor the source's error will come any more."""
         with self._changed:
-            return self._over and not self._backlog
+            return self._over and not self._backlog and self._failure is None
 
     def stop(self) -> None:
         """Capture no further frame; those captured already are still given."""
@@ -134,9 +134,10 @@ class Capture:
                 captured = self._backlog.popleft()
                 waited_s = max(0.0, captured.captured_s - asked_s)
                 return _with_wait(captured, waited_s)
-            if self._failure is not None:
-                raise self._failure
-            return None
+            failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+        return None
 
     def _read_all(self) -> None:
         try:

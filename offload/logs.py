@@ -5,7 +5,9 @@ A line is a fixed snake_case name plus fields, for people (``text``) or for mach
 
 import json
 import logging
+import os
 import sys
+import threading
 import time
 from typing import Final
 
@@ -48,6 +50,26 @@ def set_up_logs(*, level: str, style: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def end_with_any_thread() -> None:
+    """End the process, with exit code 1, when a thread of it ends by an error that nobody expected.
+
+    The others would wait for it for ever. What was acknowledged is stored; the rest is sent again.
+    """
+
+    def end(arguments: threading.ExceptHookArgs) -> None:
+        name = arguments.thread.name if arguments.thread else "unknown"
+        error = arguments.exc_value
+        logging.getLogger("threads").critical(
+            "thread_failed",
+            extra={"thread_name": name, "reason": f"{type(error).__name__}: {error}"},
+            exc_info=error if logging.getLogger().isEnabledFor(logging.DEBUG) else None,
+        )
+        logging.shutdown()
+        os._exit(1)
+
+    threading.excepthook = end
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:

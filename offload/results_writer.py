@@ -85,6 +85,7 @@ class ResultsWriter:
         self._changed = threading.Condition()
         self._waiting: list[Finished] = []
         self._closing = False
+        self._gave_up = False
         self._complained_s: float | None = None
         self._thread = threading.Thread(target=self._run, name="results-writer", daemon=True)
         self._thread.start()
@@ -96,12 +97,12 @@ class ResultsWriter:
             self._changed.notify()
 
     def close(self, *, timeout_s: float) -> bool:
-        """Commit what is left and end the thread; False if that takes longer."""
+        """Commit what is left and end the thread; False if not all was committed in this time."""
         with self._changed:
             self._closing = True
             self._changed.notify()
         self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        return not self._thread.is_alive() and not self._gave_up
 
     def _run(self) -> None:
         while (batch := self._next_batch()) is not None:
@@ -109,6 +110,7 @@ class ResultsWriter:
             while not self._commit(commits):
                 with self._changed:
                     if self._changed.wait_for(lambda: self._closing, RETRY_S):
+                        self._gave_up = True
                         return
             self._on_committed(batch)
 

@@ -9,7 +9,6 @@ release the interpreter's lock in their loops, so threads use all cores there.
     lane.submit(free=lambda: blur(frame), ordered=lambda blurred: track(blurred))
 """
 
-import logging
 import os
 import threading
 from collections import deque
@@ -17,8 +16,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,8 +60,8 @@ class Lane:
     def submit(self, *, free: Callable[[], Any], ordered: Callable[[Any], None]) -> None:
         """Run ``free`` soon, and then ``ordered`` on what it returned, once it is its turn.
 
-        Neither may raise: what they do with errors is theirs to decide. One that does ends the
-        process's thread with a traceback in the log, since it is a bug of ours.
+        Neither may raise: what they do with errors is theirs to decide. One that does is treated
+        as a thread that ended by an error.
         """
         job = _Job(free=free, ordered=ordered)
         with self._lock:
@@ -76,9 +73,13 @@ class Lane:
             job.outcome = job.free()
             job.ready = True
             self._advance()
-        except BaseException:
-            logger.exception("lane_failed")
-            raise
+        # A pool keeps what its work raises to itself; here it is a bug, and must not go unseen.
+        except Exception as error:  # noqa: BLE001
+            threading.excepthook(
+                threading.ExceptHookArgs(
+                    (type(error), error, error.__traceback__, threading.current_thread())
+                )
+            )
 
     def _advance(self) -> None:
         """Run the ordered parts at the head of the lane, unless another thread is at it."""
