@@ -185,6 +185,20 @@ def test_a_stream_that_was_acknowledged_elsewhere_may_go_on_past_a_gap(store: Re
     assert (record.next_seq, record.results) == (501, 1)
 
 
+def test_frames_without_a_result_are_told_again(store: ResultsStore) -> None:
+    open_stream(store)
+    filtered, failed = ended(1, 2, Outcome.FILTERED), ended(3, 2, Outcome.FAILED)
+    commit = replace(results_commit(0, 1), ended=(filtered, failed), next_seq=5)
+    store.commit([commit, results_commit(5, 6)])
+    told = store.ended_between("s", 0, 6)
+    assert [(each.first, each.stop, each.outcome) for each in told] == [
+        (1, 3, Outcome.FILTERED),
+        (3, 5, Outcome.FAILED),
+    ]
+    assert (told[1].task, told[1].reason) == ("find", "no ball")
+    assert store.ended_between("s", 5, 6) == []
+
+
 def test_one_thread_commits_while_others_open_streams(store: ResultsStore) -> None:
     open_stream(store)
     opened: list[StreamRecord] = []
@@ -746,8 +760,15 @@ def test_tail_follows_what_is_committed_until_it_is_interrupted(path: Path) -> N
         open_stream(store)
         store.commit([results_commit(0, 3)])
         arguments = command("tail", path, "--follow", "--lines", 1)
+        # Unbuffered output would hide a line that is written and not sent.
+        environment = {name: each for name, each in os.environ.items() if "UNBUFFERED" not in name}
         with subprocess.Popen(
-            arguments, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            arguments,
+            cwd=REPOSITORY,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         ) as process:
             try:
                 assert process.stdout is not None
