@@ -60,7 +60,7 @@ from offload.messages import (
 )
 from offload.results import ResultsStore, StreamCommit, open_results, pack_result, unpack_state
 from offload.results_writer import Finished, ResultsWriter
-from offload.session import CloudEvent, CloudSession, OpenRequested
+from offload.session import CloudEvent, CloudSession, OpenRequested, State
 from offload.transport import CloudConnection, bound_endpoint, listening_sockets
 from offload.uplink import DRAIN
 from task_interface import BoundPipeline, Context, PipelineRun, first_difference
@@ -368,6 +368,10 @@ class DeviceLink:
         self.is_open = False
         self.opened()
         self._server.links.discard(self)
+        if self.session.state is State.PROOF:
+            # The device checks the server's proof first, and leaves without a word if it is wrong.
+            reason = "device left when asked for its proof: do both hold the same secret?"
+            self._server.note_refusal("token", self, reason)
         if self.stream is not None and self.stream.link is self:
             self._server.link_lost(self.stream, error)
 
@@ -561,8 +565,9 @@ class CloudServer:
         )
         if not link.is_open:
             return
+        has_its_state = record.stream in self._streams
         stream = self._stream_for(record.stream, opening.device, request.owner, app, next_seq)
-        if record.state is not None and stream.counts.first_s is None:
+        if record.state is not None and not has_its_state:
             stream.bound.restore(unpack_state(record.state))
         stream.link, link.stream = link, stream
         link.opened()

@@ -18,6 +18,7 @@ import sys
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -185,7 +186,9 @@ class DeviceRun:
             if self._delivery is not None:
                 self._delivery.close()
             if self._capture is not None:
-                self._absorb()
+                # What ended the stream is raised by now, and would be raised again here.
+                with suppress(OffloadError):
+                    self._absorb()
                 self._report_end()
         frames = self._frames()
         nothing_worked = frames["failed"] > 0 and self._totals.throughput_frames == 0

@@ -291,7 +291,7 @@ class ThroughputScheduler:
         config, source = self._config, self._source
         # So close to the source's rate, throughput no longer tells how much more the device can do;
         # its idle time does.
-        if source.is_limiting and self._target_fps > source.fps * (1 - 2 * config.source_headroom):
+        if self._target_fps > source.fps * (1 - 2 * config.source_headroom):
             busy_part = 1 - config.source_headroom
             return _Aim(measured_s=measured.busy_s, wanted_s=busy_part / source.fps)
         wanted_fps = min(self._target_fps * (1 + config.head_room), source.fps)
@@ -425,9 +425,6 @@ class _FinishedFrames:
     # and looked through, however fast frames come.
     MARK_S: Final = 0.05
     MAX_MARKS: Final = 128
-    # Per measurement, so about twice a second: an outage of 5 s raises the bar for the next one
-    # for some 10 s.
-    GAP_DECAY: Final = 0.9
     # A wait shorter than this part of a period is a thread switch, not a slow source.
     WAITING_PART: Final = 0.02
 
@@ -436,7 +433,6 @@ class _FinishedFrames:
         self._marks: deque[_Totals] = deque(maxlen=self.MAX_MARKS)
         self._next_mark_s = -math.inf
         self._last_s: float | None = None
-        self._longest_gap_s = 0.0
         self._stall_s = config.stall_s
         self._least_wait_s = 0.0
         self._frames = self._positions = self._waiting = 0
@@ -445,8 +441,10 @@ class _FinishedFrames:
     def add(self, at_s: float, position: int, waited_s: float) -> None:
         """Count a frame; after a gap, start measuring afresh."""
         gap_s = 0.0 if self._last_s is None else at_s - self._last_s
-        self._longest_gap_s = max(self._longest_gap_s, gap_s)
         if self._last_s is None or gap_s > self._stall_s:
+            # Gaps may be the new pace: of a device that has become slow, say. Were each of them an
+            # outage, nothing would ever be measured again.
+            self._stall_s = max(self._stall_s, 2 * gap_s)
             self._marks.clear()
             self._next_mark_s = at_s + self._config.restart_s
         # A mark comes after the last frame of an instant: one in the middle of an acknowledgement
@@ -474,12 +472,7 @@ class _FinishedFrames:
         frames = self._frames - begin.frames
         period_s = (self._last_s - begin.at_s) / frames
         waited_s = (self._waited_s - begin.waited_s) / frames
-        # Gaps like those lately seen are the pipeline's pace (a long round trip, a device that became
-        # ten times slower). Were each an outage, nothing would ever be measured again.
-        self._stall_s = max(
-            config.stall_s, config.stall_periods * period_s, 2 * self._longest_gap_s
-        )
-        self._longest_gap_s *= self.GAP_DECAY
+        self._stall_s = max(config.stall_s, config.stall_periods * period_s)
         self._least_wait_s = self.WAITING_PART * period_s
         return _Measurement(
             begin_s=begin.at_s,
@@ -522,9 +515,9 @@ class _FinishedFrames:
 class _SourceRate:
     """Knows whether the source is the limit, and how fast it gave frames when it last was."""
 
-    # All frames but a few. Were it the mean waiting time, a mixture of a short split that waits
-    # and a long one that does not would pass for a source at the mixture's rate.
-    LIMITING_SHARE: Final = 0.9
+    # Most frames. In a mixture the frames of the longer split, and those after them, may find the
+    # next one captured already though the device is idle after the others.
+    LIMITING_SHARE: Final = 0.5
 
     def __init__(self, config: SchedulerConfig) -> None:
         self._memory_s = config.source_memory_s

@@ -21,7 +21,7 @@ The plain form is a list of functions that return ``(to_continue, next_args)``: 
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 from typing import Final, cast
 
@@ -105,6 +105,7 @@ class Task:
         function: The function, or for a stateful task the class whose instances are called.
         parameters: Names of the function's parameters, as the other end must have them too.
         takes: Names of the values that it is called with.
+        optional: Those that have a default, which holds where no earlier task gives the value.
         gives: Names of the values that it adds.
         placement: Where it may run.
         stateful: Whether it keeps state, so that it has one instance per stream.
@@ -118,6 +119,7 @@ class Task:
     parameters: tuple[str, ...]
     takes: tuple[str, ...]
     gives: tuple[str, ...]
+    optional: tuple[str, ...] = ()
     placement: Placement = Placement.ANYWHERE
     stateful: bool = False
     encodings: tuple[str, ...] = ("raw",)
@@ -154,9 +156,9 @@ class Task:
         if not self.gives:
             return {}
         if not isinstance(returned, tuple) or len(returned) != len(self.gives):
-            found = (
-                f"a tuple of {len(returned)}" if isinstance(returned, tuple) else _type(returned)
-            )
+            found = _type(returned)
+            if isinstance(returned, tuple):
+                found = f"a tuple of {len(returned)}"
             raise TaskError(self.name, f"returned {found}, expected {', '.join(self.gives)}")
         return dict(zip(self.gives, returned, strict=True))
 
@@ -181,7 +183,7 @@ class Source(Task):
         return cast("float | None", getattr(self.opener, "rate_fps", None))
 
     def open(self, start_seq: int) -> Iterator[Values]:
-        """Yield the values of one frame after the other, from frame ``start_seq`` on if it can seek.
+        """Yield each frame's values, from frame ``start_seq`` on if the source can seek.
 
         A source without ``open`` starts anew; its frames are then numbered from ``start_seq``.
 
@@ -215,7 +217,8 @@ def task(
 ) -> Callable[[Callable[..., object]], Task]:
     """Declare a function, or a class whose instances are called, as a task.
 
-    The parameters name the values that it takes. It returns the value that it gives (a tuple if it
+    The parameters name the values that it takes; one with a default may name a value that no
+    earlier task gives. It returns the value that it gives (a tuple if it
     gives several), or `FILTER` to end the frame; what the last task returns is the frame's result.
     A class keeps state: one instance per stream sees the frames in order, so it needs a placement.
     With ``snapshot()``, which returns a value that later frames do not change, and
@@ -234,16 +237,17 @@ def task(
 
     def declare(function: Callable[..., object]) -> Task:
         called = name or function.__name__
-        stateful = inspect.isclass(function)
         parameters = _parameters(called, function)
+        takes = [each for each in parameters if each.name != CONTEXT]
         return Task(
             name=called,
             function=function,
-            parameters=parameters,
-            takes=tuple(each for each in parameters if each != CONTEXT),
+            parameters=tuple(each.name for each in parameters),
+            takes=tuple(each.name for each in takes),
             gives=_names(gives),
+            optional=tuple(each.name for each in takes if each.default is not each.empty),
             placement=placement,
-            stateful=stateful,
+            stateful=inspect.isclass(function),
             encodings=_encodings(called, encodings),
             on_demand=on_demand,
         )
@@ -314,16 +318,15 @@ class Pipeline:
 
     Raises:
         ConfigurationError: Fewer than two tasks, a name twice, a value that no earlier task gives,
-        a
-            stateful task that is not pinned, or placements that leave no split.
+            a stateful task that is not pinned, a last task on demand, or placements that leave no
+            split.
     """
 
-    def __init__(self, tasks: Sequence[Task], *, one_at_a_time: bool = False) -> None:
+    # A type checker takes a class under @task or @source for that class, though it is a `Task`.
+    def __init__(self, tasks: Sequence[Task | type], *, one_at_a_time: bool = False) -> None:
         """Check the tasks and keep them."""
-        self.tasks = _with_ends_pinned(tasks)
+        self.tasks = _linked(_with_ends_pinned(tasks))
         self.one_at_a_time = one_at_a_time
-        _check_values(self.tasks)
-        _check_state(self.tasks)
         self.splits = _movable_range(self.tasks)
 
     @classmethod
@@ -336,10 +339,10 @@ class Pipeline:
                 before: a tuple is spread over its parameters.
             stateless: Whether frames may run at the same time and in any order.
         """
-        plain = [_plain_task(function) for function in functions]
-        if plain:
-            plain[0] = _plain_source(functions[0])
-        return cls(plain, one_at_a_time=not stateless)
+        tasks = [_plain_task(function) for function in functions]
+        if functions:
+            tasks[0] = _plain_source(functions[0])
+        return cls(tasks, one_at_a_time=not stateless)
 
     def __len__(self) -> int:
         """Return the number of tasks."""
@@ -373,30 +376,26 @@ class Pipeline:
 
         On unwatched frames the tasks on demand do not run, so what only they take is not live.
         """
+
+        def running(tasks: Sequence[Task]) -> list[Task]:
+            return [each for each in tasks if watched or not each.on_demand]
+
         live: set[str] = set()
-        for each in reversed(self.tasks[split:]):
-            live -= set(each.gives)
-            if watched or not each.on_demand:
-                live |= set(each.takes)
-        given = {name for each in self.tasks[:split] for name in self._given(each, watched=watched)}
+        for each in reversed(running(self.tasks[split:])):
+            live = (live - set(each.gives)) | set(each.takes)
+        given = {name for each in running(self.tasks[:split]) for name in each.gives}
         return tuple(sorted(live & given))
 
     def first_in_order(self, start: int) -> int:
         """Return the first task from ``start`` on that must see its frames in order."""
         if self.one_at_a_time:
             return start
-        for index in range(start, len(self)):
-            if self.tasks[index].stateful:
-                return index
-        return len(self)
+        later = range(start, len(self))
+        return next((index for index in later if self.tasks[index].stateful), len(self))
 
     def bind(self) -> "BoundPipeline":
         """Return the pipeline with an instance of each stateful task, for one stream."""
         return BoundPipeline(self)
-
-    @staticmethod
-    def _given(each: Task, *, watched: bool) -> tuple[str, ...]:
-        return each.gives if watched or not each.on_demand else ()
 
 
 class BoundPipeline:
@@ -470,10 +469,17 @@ class BoundPipeline:
         return states or None
 
     def restore(self, states: Mapping[str, Value]) -> None:
-        """Bring back what `snapshot` returned; tasks that are no more are ignored."""
+        """Bring back what `snapshot` returned; tasks that are no more are ignored.
+
+        Raises:
+            TaskError: A task's ``restore`` raised.
+        """
         for index, each in enumerate(self._pipeline.tasks):
             if each.stateful and each.survives_restart and each.name in states:
-                self._instance(index, each).restore(states[each.name])  # type: ignore[attr-defined]
+                try:
+                    self._instance(index, each).restore(states[each.name])  # type: ignore[attr-defined]  # checked
+                except Exception as error:
+                    raise _task_error(each.name, error) from error
 
     def _call(self, index: int, each: Task, values: Values, context: Context) -> object:
         if each.plain:
@@ -568,13 +574,15 @@ def _task_error(name: str, error: Exception) -> TaskError:
     return wrapped
 
 
-def _with_ends_pinned(tasks: Sequence[Task]) -> tuple[Task, ...]:
+def _with_ends_pinned(declared: Sequence[Task | type]) -> tuple[Task, ...]:
     """Return the tasks with the first one pinned to the device and the last one to the cloud."""
-    for each in tasks:
+    tasks: list[Task] = []
+    for each in declared:
         if not isinstance(each, Task):
             raise ConfigurationError(
                 f"pipeline holds {_type(each)}, expected tasks made by @source and @task"
             )
+        tasks.append(each)
     if len(tasks) < 2:
         raise ConfigurationError(f"pipeline has {len(tasks)} tasks, expected at least two")
     if not isinstance(tasks[0], Source):
@@ -585,6 +593,15 @@ def _with_ends_pinned(tasks: Sequence[Task]) -> tuple[Task, ...]:
     for name in names:
         if names.count(name) > 1:
             raise ConfigurationError(f"pipeline has two tasks with the name {name!r}")
+    for each in tasks[1:-1]:
+        if each.stateful and each.placement is Placement.ANYWHERE:
+            raise ConfigurationError(
+                f"task {each.name!r} keeps state, expected placement DEVICE or CLOUD"
+            )
+    if tasks[-1].on_demand:
+        raise ConfigurationError(
+            f"last task {tasks[-1].name!r} gives the result, so it cannot run on demand"
+        )
     return (_pin(tasks[0], Placement.DEVICE), *tasks[1:-1], _pin(tasks[-1], Placement.CLOUD))
 
 
@@ -594,27 +611,22 @@ def _pin(each: Task, placement: Placement) -> Task:
         raise ConfigurationError(
             f"{which} task {each.name!r} has placement {each.placement}, expected {placement}"
         )
-    changed = {name: getattr(each, name) for name in each.__dataclass_fields__}
-    return type(each)(**{**changed, "placement": placement})
+    return replace(each, placement=placement)
 
 
-def _check_values(tasks: Sequence[Task]) -> None:
+def _linked(tasks: Sequence[Task]) -> tuple[Task, ...]:
+    """Return the tasks without those optional values that nobody gives."""
     given: set[str] = set()
+    linked: list[Task] = []
     for each in tasks:
         for name in each.takes:
-            if name not in given:
+            if name not in given and name not in each.optional:
                 raise ConfigurationError(
                     f"task {each.name!r} takes {name!r}, which no task before it gives"
                 )
+        linked.append(replace(each, takes=tuple(name for name in each.takes if name in given)))
         given |= set(each.gives)
-
-
-def _check_state(tasks: Sequence[Task]) -> None:
-    for each in tasks:
-        if each.stateful and each.placement is Placement.ANYWHERE:
-            raise ConfigurationError(
-                f"task {each.name!r} keeps state, expected placement DEVICE or CLOUD"
-            )
+    return tuple(linked)
 
 
 def _movable_range(tasks: Sequence[Task]) -> range:
@@ -629,15 +641,18 @@ def _movable_range(tasks: Sequence[Task]) -> range:
     return range(lowest, highest + 1)
 
 
-def _parameters(name: str, function: Callable[..., object]) -> tuple[str, ...]:
-    called = function.__call__ if inspect.isclass(function) else function
-    parameters = list(inspect.signature(called).parameters.values())
+def _parameters(name: str, function: Callable[..., object]) -> list[inspect.Parameter]:
+    called, first = function, 0
     if inspect.isclass(function):
-        parameters = parameters[1:]
+        # Every class can be called, to make an instance; what counts is whether those can be.
+        if not any("__call__" in vars(each) for each in inspect.getmro(function)):
+            raise ConfigurationError(f"task {name!r} is a class without __call__")
+        called, first = function.__call__, 1
+    parameters = list(inspect.signature(called).parameters.values())[first:]
     for each in parameters:
         if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD, each.POSITIONAL_ONLY):
             raise ConfigurationError(f"task {name!r} has parameter {each}, expected named ones")
-    return tuple(each.name for each in parameters)
+    return parameters
 
 
 def _names(gives: str | Sequence[str]) -> tuple[str, ...]:

@@ -75,8 +75,9 @@ def _import(module_name: str) -> object:
         raise LoadingError(
             f"app {module_name!r} needs module {error.name!r}, which is not installed"
         ) from error
-    # A user's module may raise anything while it is imported; its error is the user's answer.
-    except Exception as error:
+    # A user's module may raise anything while it is imported, or call sys.exit() because it was
+    # written as a script; its error is the user's answer.
+    except (Exception, SystemExit) as error:
         raise LoadingError(
             f"app {module_name!r} raised {type(error).__name__} on import: {error}"
         ) from error

@@ -10,10 +10,12 @@ unknown is ignored.
     again = decode_message(message_type, fields, payload=())
 """
 
+import math
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import ClassVar, Final, Self, cast
+from typing import ClassVar, Final, Self, TypeVar, cast
 
 from offload.errors import RemoteProtocolError
 
@@ -27,6 +29,14 @@ MAX_SEQ: Final = 2**62
 # Long enough for any one-line reason; a task that raises with a megabyte of text must not fill
 # the envelope of its neighbours.
 MAX_TEXT_CHARACTERS: Final = 300
+
+# A row has two such texts of up to four bytes a character, so this many fit an envelope, whatever
+# they say.
+MAX_RANGES: Final = 20
+
+# Lists and maps inside a fingerprint or the body of a control message. Theirs are two levels deep,
+# and code that prints or compares what a peer nested a thousand deep would end in RecursionError.
+MAX_DEPTH: Final = 8
 
 
 class Outcome(IntEnum):
@@ -69,8 +79,14 @@ class MessageType(IntEnum):
 
 
 def text(value: str) -> str:
-    """Return ``value`` as one line of at most `MAX_TEXT_CHARACTERS` characters."""
+    """Return ``value`` as one line of at most `MAX_TEXT_CHARACTERS` characters.
+
+    What cannot be printed is replaced: a surrogate (as in the name of a file that is no UTF-8)
+    could not be sent, and a control character is the peer's hand on a terminal.
+    """
     line = " ".join(value.split())
+    if not line.isprintable():
+        line = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in line)
     return line if len(line) <= MAX_TEXT_CHARACTERS else line[: MAX_TEXT_CHARACTERS - 1] + "…"
 
 
@@ -97,12 +113,12 @@ class OutcomeRange:
     def from_row(cls, row: object) -> Self:
         """Read what `row` wrote."""
         if not isinstance(row, list) or len(row) < 5:
-            raise RemoteProtocolError(f"outcome range is {row!r:.80}, expected five fields")
+            raise RemoteProtocolError(f"outcome range is {_shown(row)}, expected five fields")
         first, count, outcome, task, reason = row[:5]
-        if not (_is_seq(first) and _is_seq(count) and count > 0):
-            raise RemoteProtocolError(f"outcome range covers {first!r:.20}, {count!r:.20}")
+        if not (_is_seq(first) and _is_seq(count) and count > 0 and _is_seq(first + count)):
+            raise RemoteProtocolError(f"outcome range covers {_shown(first)}, {_shown(count)}")
         if type(outcome) is not int or outcome not in Outcome.__members__.values():
-            raise RemoteProtocolError(f"outcome is {outcome!r:.20}, expected 0 to 3")
+            raise RemoteProtocolError(f"outcome is {_shown(outcome)}, expected 0 to 3")
         if not (isinstance(task, str) and isinstance(reason, str)):
             raise RemoteProtocolError("outcome range has a task or a reason that is no text")
         return cls(
@@ -232,7 +248,7 @@ class Open:
             raise RemoteProtocolError("stream name is not 1 to 128 printable characters")
         return cls(
             app=_text(fields, "app"),
-            fingerprint=_list(fields, "fingerprint"),
+            fingerprint=_shallow(_list(fields, "fingerprint"), "fingerprint"),
             stream=stream,
             device=text(_text(fields, "device")),
             position=_seq(fields, "position"),
@@ -295,7 +311,7 @@ class Frame:
         if "values" not in fields:
             raise RemoteProtocolError("frame has no values")
         return cls(
-            seq=_seq(fields, "seq"),
+            seq=_frame_seq(fields, "seq"),
             split=_integer(fields, "split"),
             captured_at=_number(fields, "at"),
             tree=fields["values"],
@@ -372,9 +388,9 @@ class Acknowledgement:
         return cls(
             next_seq=_seq(fields, "next"),
             exceptions=_ranges(fields, "exceptions"),
-            residences_s=tuple(cast("list[float]", residences)),
+            residences_s=tuple(float(cast("float", each)) for each in residences),
             task_times=tuple(_task_time(row) for row in _list(fields, "tasks")),
-            load=_number(fields, "load"),
+            load=_load(fields, "load"),
         )
 
 
@@ -396,7 +412,7 @@ class Control:
         body = fields.get("body")
         if not isinstance(body, dict):
             raise RemoteProtocolError("control message has no body")
-        return cls(name=_text(fields, "name"), body=body)
+        return cls(name=_text(fields, "name"), body=_shallow(body, "body"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -518,53 +534,95 @@ def _task_time(row: object) -> TaskTime:
     task, runs, seconds = row[:3]
     if not (_is_seq(task) and _is_seq(runs) and _is_duration(seconds)):
         raise RemoteProtocolError("task time has a field of the wrong type")
-    return TaskTime(task=task, runs=runs, seconds=seconds)
+    return TaskTime(task=task, runs=runs, seconds=float(seconds))
 
 
 def _seq(fields: Fields, name: str) -> int:
     value = fields.get(name)
     if not _is_seq(value):
-        raise RemoteProtocolError(f"field {name!r} is {value!r:.40}, expected a sequence number")
+        raise RemoteProtocolError(f"field {name!r} is {_shown(value)}, expected a sequence number")
     return cast("int", value)
 
 
 def _integer(fields: Fields, name: str) -> int:
     value = fields.get(name)
     if type(value) is not int:
-        raise RemoteProtocolError(f"field {name!r} is {value!r:.40}, expected an integer")
+        raise RemoteProtocolError(f"field {name!r} is {_shown(value)}, expected an integer")
     return value
+
+
+def _frame_seq(fields: Fields, name: str) -> int:
+    # The position after the last frame has to be a sequence number, too.
+    seq = _seq(fields, name)
+    if seq == MAX_SEQ:
+        raise RemoteProtocolError(f"field {name!r} is {seq}, expected less")
+    return seq
 
 
 def _number(fields: Fields, name: str) -> float:
     value = fields.get(name)
-    if type(value) not in (int, float):
-        raise RemoteProtocolError(f"field {name!r} is {value!r:.40}, expected a number")
+    if type(value) not in (int, float) or not math.isfinite(cast("float", value)):
+        raise RemoteProtocolError(f"field {name!r} is {_shown(value)}, expected a finite number")
     return float(cast("float", value))
+
+
+def _load(fields: Fields, name: str) -> float:
+    load = _number(fields, name)
+    if not 0 <= load <= 1:
+        raise RemoteProtocolError(f"field {name!r} is {load}, expected 0 to 1")
+    return load
 
 
 def _boolean(fields: Fields, name: str) -> bool:
     value = fields.get(name)
     if not isinstance(value, bool):
-        raise RemoteProtocolError(f"field {name!r} is {value!r:.40}, expected true or false")
+        raise RemoteProtocolError(f"field {name!r} is {_shown(value)}, expected true or false")
     return value
 
 
 def _text(fields: Fields, name: str) -> str:
     value = fields.get(name)
     if not isinstance(value, str):
-        raise RemoteProtocolError(f"field {name!r} is {value!r:.40}, expected text")
+        raise RemoteProtocolError(f"field {name!r} is {_shown(value)}, expected text")
     return value
 
 
 def _bytes(fields: Fields, name: str) -> bytes:
     value = fields.get(name)
     if not isinstance(value, bytes):
-        raise RemoteProtocolError(f"field {name!r} is {value!r:.40}, expected bytes")
+        raise RemoteProtocolError(f"field {name!r} is {_shown(value)}, expected bytes")
     return value
 
 
 def _list(fields: Fields, name: str) -> list[object]:
     value = fields.get(name)
     if not isinstance(value, list):
-        raise RemoteProtocolError(f"field {name!r} is {value!r:.40}, expected a list")
+        raise RemoteProtocolError(f"field {name!r} is {_shown(value)}, expected a list")
     return value
+
+
+_Container = TypeVar("_Container", list[object], dict[str, object])
+
+
+def _shallow(container: _Container, name: str) -> _Container:
+    """Return ``container`` if it is no deeper than `MAX_DEPTH` and has text for keys."""
+    level: list[object] = [container]
+    for _ in range(MAX_DEPTH):
+        inner: list[object] = []
+        for each in level:
+            if isinstance(each, dict):
+                if not all(isinstance(key, str) for key in each):
+                    raise RemoteProtocolError(f"field {name!r} has a key that is no text")
+                inner += each.values()
+            elif isinstance(each, list):
+                inner += each
+        level = inner
+    if any(isinstance(each, list | dict) for each in level):
+        raise RemoteProtocolError(f"field {name!r} is nested too deep, expected {MAX_DEPTH} levels")
+    return container
+
+
+def _shown(value: object) -> str:
+    """Return what a peer sent, short and in one line, for an error message."""
+    # Unlike repr, which fails on lists nested a thousand deep, this looks a few levels in.
+    return reprlib.repr(value)[:40]

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from offload.messages import Ended, Frame, Outcome, OutcomeRange, extend_ranges
+from offload.messages import MAX_RANGES, Ended, Frame, Outcome, OutcomeRange, extend_ranges
 
 
 @dataclass(slots=True, kw_only=True)
@@ -103,10 +103,13 @@ class Outbox:
         self.next_seq += 1
 
     def put_ended(self, ended: OutcomeRange, *, captured_s: Sequence[float]) -> None:
-        """Append ended frames; they join neighbours that have not been sent either."""
+        """Append ended frames; they join neighbours that have not been sent yet."""
         assert ended.first == self.next_seq
         last = self._entries[-1] if self.has_unsent else None
-        if last is None or last.frame is not None or last.sent_s is not None:
+        # A message has to fit its envelope. Outcomes take turns all the time, as when two tasks
+        # filter, and no message leaves while there is no connection.
+        full = last is not None and len(last.ranges) >= MAX_RANGES
+        if last is None or last.frame is not None or last.sent_s is not None or full:
             last = Entry(first=ended.first)
             self._entries.append(last)
         extend_ranges(last.ranges, ended)

@@ -14,8 +14,8 @@ way and acknowledgements the other; then end and its confirmation. Control messa
 once open.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final
 
@@ -31,6 +31,7 @@ from offload.errors import (
     SessionLost,
 )
 from offload.messages import (
+    MAX_RANGES,
     PROTOCOL_VERSION,
     Acknowledgement,
     Challenge,
@@ -42,13 +43,21 @@ from offload.messages import (
     Hello,
     Message,
     Open,
+    Outcome,
     OutcomeRange,
     Proof,
     Refusal,
     RefusalCode,
     Welcome,
 )
-from offload.wire import HANDSHAKE_BYTES, MAX_MESSAGE_BYTES, Decoder, Piece, encode
+from offload.wire import (
+    ENVELOPE_ONLY_BYTES,
+    HANDSHAKE_BYTES,
+    MAX_MESSAGE_BYTES,
+    Decoder,
+    Piece,
+    encode,
+)
 
 # A device that offers no token says so with an empty name.
 NO_TOKEN: Final = ""
@@ -58,11 +67,12 @@ SecretFor = Callable[[str], bytes | None]
 
 
 class State(Enum):
-    """Where a session stands."""
+    """Where a session stands; DECIDING is the cloud's alone, between open and welcome."""
 
     HELLO = auto()
     PROOF = auto()
     OPENING = auto()
+    DECIDING = auto()
     OPEN = auto()
     ENDING = auto()
     CLOSED = auto()
@@ -119,7 +129,7 @@ class DeviceSession(_Session):
 
     def __init__(self, *, opening: Open, token: Token | None, nonce: bytes) -> None:
         """Queue the hello."""
-        super().__init__(max_message_bytes=MAX_MESSAGE_BYTES)
+        super().__init__(max_message_bytes=ENVELOPE_ONLY_BYTES)
         self._opening = opening
         self._token = token
         self._nonce = nonce
@@ -207,7 +217,11 @@ class DeviceSession(_Session):
             if not proves(secret, Role.SERVER, self._nonce, challenge.nonce, challenge.proof):
                 raise AuthError(
                     f"server could not prove that it knows token {self._token.name!r}: "
-                    "the device and the server hold different secrets"
+                    + (
+                        "the device and the server hold different secrets"
+                        if challenge.proof
+                        else "it has no token of that name and takes any device"
+                    )
                 )
             proof = prove(secret, Role.DEVICE, self._nonce, challenge.nonce)
         self._send(Proof(proof=proof))
@@ -220,6 +234,7 @@ class DeviceSession(_Session):
                 f"server stands at {welcome.next_seq}, but has acknowledged all before "
                 f"{self._opening.position}"
             )
+        _check_exceptions(welcome.exceptions, self._opening.position, welcome.next_seq)
         self._acknowledged = self._sent = welcome.next_seq
         self.state = State.OPEN
 
@@ -229,9 +244,7 @@ class DeviceSession(_Session):
                 f"server acknowledges all before {acknowledgement.next_seq}, expected "
                 f"{self._acknowledged} to {self._sent}"
             )
-        for each in acknowledgement.exceptions:
-            if each.first < self._acknowledged or each.stop > acknowledgement.next_seq:
-                raise RemoteProtocolError("exceptions of an acknowledgement lie outside of it")
+        _check_exceptions(acknowledgement.exceptions, self._acknowledged, acknowledgement.next_seq)
         self._acknowledged = acknowledgement.next_seq
 
     def _check_end(self, confirmed: EndConfirmed) -> None:
@@ -298,9 +311,9 @@ class CloudSession(_Session):
 
     def accept(self, welcome: Welcome) -> None:
         """Open the session: the device goes on at ``welcome.next_seq``."""
-        self._require(State.OPENING)
+        self._require(State.DECIDING)
+        self._send(_fitting(welcome))
         self._expected = self._acknowledged = welcome.next_seq
-        self._send(welcome)
         self.state = State.OPEN
 
     def refuse(self, code: RefusalCode, reason: str) -> None:
@@ -337,6 +350,7 @@ class CloudSession(_Session):
                 self._check_proof(message)
                 return None
             case Open() if self.state is State.OPENING:
+                self.state = State.DECIDING
                 return OpenRequested(opening=message, owner=self._token_name)
             case Frame() if self.state is State.OPEN:
                 return self._in_order(message)
@@ -426,6 +440,28 @@ class CloudSession(_Session):
                 f"device ends the stream at {end.next_seq}, received all before {self._expected}"
             )
         self.state = State.ENDING
+
+
+def _check_exceptions(exceptions: Sequence[OutcomeRange], first: int, stop: int) -> None:
+    for each in exceptions:
+        if each.first < first or each.stop > stop:
+            raise RemoteProtocolError(
+                f"server names exceptions from {each.first} to before {each.stop}, expected them "
+                f"within {first} and {stop}"
+            )
+        if each.outcome is Outcome.RESULT:
+            raise RemoteProtocolError("server names a result as an exception")
+
+
+def _fitting(welcome: Welcome) -> Welcome:
+    """Return ``welcome`` with its outcomes, and as many of their reasons as surely fit."""
+    # A thousand failed frames with a reason each are more than an envelope holds. A device whose
+    # welcome cannot be sent could never come back; one that does not learn a reason can.
+    bare = (
+        replace(each, task="", reason="") if index >= MAX_RANGES else each
+        for index, each in enumerate(welcome.exceptions)
+    )
+    return replace(welcome, exceptions=tuple(bare))
 
 
 # A server that drains or has a problem of its own may be back, or another one answers; a refusal

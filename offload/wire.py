@@ -10,7 +10,7 @@ buffer.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final, cast
 
@@ -18,6 +18,7 @@ import msgpack
 
 from offload.errors import PayloadError, RemoteProtocolError
 from offload.messages import Fields, Frame, Message, decode_message
+from offload.values import MAX_BUFFERS
 
 # Magic, message type, a reserved zero byte, envelope bytes, payload bytes.
 HEADER: Final = struct.Struct("!2sBxII")
@@ -33,6 +34,10 @@ HANDSHAKE_BYTES: Final = 1024
 # Holds the picture of a 20-megapixel camera as raw BGR; the contract's default for one message.
 MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 
+# Only frames have a payload, and no frame goes to a device: a server that has not proved itself yet
+# cannot make it reserve more than this.
+ENVELOPE_ONLY_BYTES: Final = HEADER.size + MAX_ENVELOPE_BYTES
+
 # Payload pieces start at multiples of this, so that arrays of 8-byte numbers are aligned views.
 ALIGNMENT: Final = 8
 
@@ -46,7 +51,7 @@ def encode(message: Message) -> list[Piece]:
 
     Raises:
         PayloadError: The envelope is larger than `MAX_ENVELOPE_BYTES`, or the whole message larger
-            than `MAX_MESSAGE_BYTES`.
+            than `MAX_MESSAGE_BYTES`; or it has a text or a number that msgpack cannot hold.
     """
     fields: dict[str, object] = message.fields()
     pieces: list[Piece] = [b""]
@@ -59,9 +64,11 @@ def encode(message: Message) -> list[Piece]:
             if padding := -each.nbytes % ALIGNMENT:
                 pieces.append(_PADDING[padding])
                 payload_bytes += padding
-    envelope = cast("bytes", msgpack.packb(fields))
+    envelope = _pack_envelope(fields)
     if len(envelope) > MAX_ENVELOPE_BYTES:
-        raise PayloadError(f"envelope is {len(envelope)} bytes, expected at most 65536")
+        raise PayloadError(
+            f"envelope is {len(envelope)} bytes, expected at most {MAX_ENVELOPE_BYTES}"
+        )
     message_bytes = HEADER.size + len(envelope) + payload_bytes
     if message_bytes > MAX_MESSAGE_BYTES:
         raise PayloadError(
@@ -76,8 +83,7 @@ class Decoder:
 
     Args:
         max_message_bytes: Largest message that is accepted. It may be raised between messages, as
-        it
-            is once a peer has proved who it is.
+            it is once a peer has proved who it is.
     """
 
     # Takes a full envelope with its header; small enough that little of a large payload is received
@@ -117,8 +123,11 @@ class Decoder:
             self._start, self._stop = 0, len(kept)
         return self._view[self._stop :]
 
-    def received(self, count: int) -> list[Message]:
+    def received(self, count: int) -> Iterator[Message]:
         """Return the messages that ``count`` more bytes in `buffer` completed, in order.
+
+        Each is decoded when it is asked for, so that ``max_message_bytes`` may be raised after one
+        message for the next, which may have come with it. Ask for all before the next bytes.
 
         Raises:
             RemoteProtocolError: The bytes are no message of ours, or one that is too large. The
@@ -128,10 +137,7 @@ class Decoder:
             self._payload_filled += count
         else:
             self._stop += count
-        messages: list[Message] = []
-        while (message := self._next()) is not None:
-            messages.append(message)
-        return messages
+        return iter(self._next, None)
 
     def _next(self) -> Message | None:
         if self._payload is None and not self._begin():
@@ -180,18 +186,37 @@ class Decoder:
             )
 
 
+def _pack_envelope(fields: Fields) -> bytes:
+    try:
+        return cast("bytes", msgpack.packb(fields))
+    # Surrogates, as in a file name that is no UTF-8, are a ValueError; ints past 64 bits overflow.
+    except (ValueError, OverflowError) as error:
+        raise PayloadError(f"message cannot be encoded: {error}") from error
+
+
 def _unpack_envelope(envelope: memoryview) -> Fields:
     try:
-        fields = msgpack.unpackb(envelope, max_ext_len=0)
-    # msgpack reports malformed input as ValueError or a subclass of it, a bad map key as TypeError
-    # or ValueError, and nesting that is too deep as a ValueError, too.
-    except (ValueError, TypeError) as error:
+        # A list is made as long as it claims to be before its items are read, and a thousand of
+        # them nest in 3 KiB. Skipping makes nothing, and finds that the items are not there.
+        claims = msgpack.Unpacker(max_buffer_size=MAX_ENVELOPE_BYTES)
+        claims.feed(envelope)
+        claims.skip()
+        # Two ways to say that there are no extension types: the limit stops those with content,
+        # timestamps among them, the hook empty ones.
+        fields = msgpack.unpackb(envelope, max_ext_len=0, ext_hook=_refuse_extension)
+    # msgpack reports what is malformed, nested too deep or a bad key as ValueError or a subclass of
+    # it, a key that cannot be hashed as TypeError, what ends too early as OutOfData.
+    except (ValueError, TypeError, msgpack.OutOfData) as error:
         raise RemoteProtocolError(
-            f"envelope is no msgpack: {error or type(error).__name__}"
+            f"envelope is no msgpack: {str(error) or type(error).__name__}"
         ) from error
     if not isinstance(fields, dict) or not all(isinstance(key, str) for key in fields):
         raise RemoteProtocolError("envelope is no map with text keys")
     return fields
+
+
+def _refuse_extension(code: int, data: bytes) -> object:  # noqa: ARG001  # msgpack's signature
+    raise ValueError(f"extension type {code}, expected none")
 
 
 def _pieces(fields: Fields, payload: memoryview) -> Sequence[memoryview]:
@@ -199,6 +224,10 @@ def _pieces(fields: Fields, payload: memoryview) -> Sequence[memoryview]:
     sizes = fields.get("sizes", [])
     if not isinstance(sizes, list) or not all(type(each) is int and each >= 0 for each in sizes):
         raise RemoteProtocolError("sizes of the payload's pieces are no list of byte counts")
+    if len(sizes) > MAX_BUFFERS:
+        raise RemoteProtocolError(
+            f"payload has {len(sizes)} pieces, expected at most {MAX_BUFFERS}"
+        )
     starts = [0]
     for size in sizes:
         starts.append(starts[-1] + size + -size % ALIGNMENT)

@@ -72,6 +72,14 @@ def test_target_is_met_within_ten_seconds_and_kept(costs: Costs, part: float, st
     assert trace.fps_deviation(20, 60) < 0.03 * target_fps
 
 
+@both_pipelines
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
+def test_target_is_a_floor_for_the_mean(costs: Costs, part: float) -> None:
+    target_fps = between_ends(costs, part)
+    trace = Plant(costs=costs).run(make_scheduler(target_fps), 75)
+    assert target_fps <= trace.fps(15, 75) < 1.03 * target_fps
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_any_pipeline_settles_without_tuning(seed: int) -> None:
     costs = random_pipeline(seed)
@@ -120,13 +128,40 @@ def test_outage_leaves_the_split_where_it_was(costs: Costs) -> None:
     assert trace.fps(28, 35) == pytest.approx(target_fps, rel=0.05)
     assert trace.fps(35, 60) == pytest.approx(target_fps, rel=0.05)
     settled_at = trace.mean_split(15, 20)
-    assert trace.mean_split(25, 35) == pytest.approx(settled_at, abs=0.2)
+    assert trace.mean_split(25, 28) == pytest.approx(settled_at, abs=0.1)
+    assert trace.mean_split(28, 35) == pytest.approx(settled_at, abs=0.1)
 
 
-def test_device_that_became_ten_times_slower_is_not_taken_for_an_outage() -> None:
+def test_frames_acknowledged_at_once_after_an_outage_are_not_taken_for_throughput() -> None:
+    plant = Plant(costs=TENFOLD, outages=[Outage(begin_s=30, end_s=35)])
+    trace = plant.run(make_scheduler(12.0), 60)
+    settled_at = trace.mean_split(20, 30)
+    assert max(p for at_s, p in trace.position_at if at_s > 35) < settled_at + 0.4
+
+
+@pytest.mark.parametrize(("round_trip_s", "target_fps"), [(0.3, 60.0), (0.8, 30.0), (2.0, 14.0)])
+def test_long_round_trip_does_not_make_the_loop_swing(
+    round_trip_s: float, target_fps: float
+) -> None:
+    costs = Costs(device_s=TENFOLD.device_s, cloud_s=TENFOLD.cloud_s, round_trip_s=round_trip_s)
+    trace = Plant(costs=costs).run(make_scheduler(target_fps), 60)
+    assert trace.fps(12, 60) == pytest.approx(target_fps, rel=0.05)
+    assert trace.fps_deviation(12, 60) < 0.03 * target_fps
+
+
+def test_steep_step_next_to_flat_ones_is_found_and_left_again() -> None:
+    costs = costs_of(0.010, 0.090, 0.005, 0.005, 0.005, 0.005)
+    steps = [Step(at_s=30, target_fps=8.8), Step(at_s=60, target_fps=50.0)]
+    trace = Plant(costs=costs, steps=steps).run(make_scheduler(40.0), 90)
+    assert trace.fps(10, 30) == pytest.approx(40, rel=0.05)
+    assert trace.fps(40, 60) == pytest.approx(8.8, rel=0.05)
+    assert trace.fps(70, 90) == pytest.approx(50, rel=0.05)
+
+
+def test_device_that_became_twenty_times_slower_is_not_taken_for_an_outage() -> None:
     costs = costs_of(*[0.02] * 6)
     steps = [Step(at_s=20, device_factor=20.0)]
-    scheduler = make_scheduler(target_fps=15)
+    scheduler = make_scheduler(target_fps=9)
     trace = Plant(costs=costs, steps=steps).run(scheduler, 120)
     assert trace.splits(100, 120) == {1}
     assert scheduler.state(120).reason is Reason.INFEASIBLE
@@ -161,6 +196,16 @@ def test_source_faster_than_the_device_can_take_alone_keeps_its_full_rate(costs:
     trace = Plant(costs=costs, camera_fps=camera_fps).run(make_scheduler(1000.0), 60)
     assert trace.fps(15, 60) == pytest.approx(camera_fps, rel=0.03)
     assert trace.fps_deviation(20, 60) < 0.03 * camera_fps
+    assert trace.mean_split(20, 60) > 1.2
+
+
+def test_sources_rate_is_remembered_while_the_device_is_just_busy() -> None:
+    scheduler = make_scheduler(1000.0)
+    camera_fps = between_ends(TENFOLD, 0.1)
+    trace = Plant(costs=TENFOLD, camera_fps=camera_fps).run(scheduler, 60)
+    assert trace.fps(15, 60) == pytest.approx(camera_fps, rel=0.03)
+    # 53 ms of a source's period leave the device about 3.2 tasks, one of them 18 ms.
+    assert min(p for at_s, p in trace.position_at if at_s > 20) > 2.3
 
 
 @both_pipelines
@@ -339,14 +384,14 @@ def test_changed_shares_lose_no_credit(shares: list[float]) -> None:
     assert abs(taken - due) <= 1
 
 
-def test_share_handed_to_other_points_goes_on_where_it_was() -> None:
-    dither = Dither({3: 0.9, 4: 0.1})
-    for _ in range(7):
-        dither.next()
-    dither.set_shares({5: 0.5, 6: 0.5})
-    taken = Counter(dither.next() for _ in range(100))
-    assert set(taken) == {5, 6}
-    assert abs(taken[5] - 50) <= 1
+def test_point_that_comes_and_goes_takes_no_more_than_its_share() -> None:
+    dither = Dither({3: 1.0})
+    taken = Counter[int]()
+    for frame in range(1000):
+        if frame % 5 == 0:
+            dither.set_shares({3: 0.99, (2 if frame % 10 else 4): 0.01})
+        taken[dither.next()] += 1
+    assert taken[3] == pytest.approx(990, abs=3)
 
 
 @pytest.mark.parametrize("shares", [{}, {3: 0.5}, {3: 1.2, 4: -0.2}, {3: 1.0, 4: 0.0}])

@@ -1,0 +1,94 @@
+"""Lanes: free parts run at the same time, ordered parts in the order of their submission."""
+
+import random
+import threading
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from offload.executors.threads import ThreadPool
+
+LONG_S = 30.0
+JOBS = 8
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPool]:
+    opened = ThreadPool(workers=JOBS)
+    yield opened
+    opened.close()
+
+
+def wait_and_return(event: threading.Event, number: int) -> int:
+    assert event.wait(LONG_S)
+    return number
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ordered_parts_keep_their_order_however_the_free_parts_end(
+    pool: ThreadPool, seed: int
+) -> None:
+    lane, order = pool.lane(), list[int]()
+    gates = [threading.Event() for _ in range(JOBS)]
+    for number, gate in enumerate(gates):
+        lane.submit(free=partial(wait_and_return, gate, number), ordered=order.append)
+    random.Random(seed).shuffle(gates)
+    for gate in gates:
+        gate.set()
+    pool.close()
+    assert order == list(range(JOBS))
+
+
+def test_free_parts_run_at_the_same_time(pool: ThreadPool) -> None:
+    lane, met = pool.lane(), list[int]()
+    meeting = threading.Barrier(JOBS)
+    for _ in range(JOBS):
+        lane.submit(free=lambda: meeting.wait(LONG_S), ordered=met.append)
+    pool.close()
+    assert sorted(met) == list(range(JOBS))
+
+
+def test_ordered_parts_never_run_at_the_same_time(pool: ThreadPool) -> None:
+    lane, inside, most = pool.lane(), list[int](), list[int]()
+
+    def ordered(number: int) -> None:
+        inside.append(number)
+        most.append(len(inside))
+        inside.remove(number)
+
+    for number in range(500):
+        lane.submit(free=partial(int, number), ordered=ordered)
+    pool.close()
+    assert most == [1] * 500
+
+
+def test_a_lane_that_waits_does_not_hold_up_another(pool: ThreadPool) -> None:
+    gate, done = threading.Event(), threading.Event()
+    pool.lane().submit(free=lambda: wait_and_return(gate, 0), ordered=lambda _: None)
+    pool.lane().submit(free=lambda: None, ordered=lambda _: done.set())
+    assert done.wait(LONG_S)
+    gate.set()
+
+
+def test_a_part_that_raises_is_reported_and_nothing_overtakes_its_frame(
+    pool: ThreadPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lane, order, reported = pool.lane(), list[int](), list[object]()
+    monkeypatch.setattr(threading, "excepthook", lambda hook: reported.append(hook.exc_value))
+    bug = RuntimeError("a bug of ours")
+
+    def broken() -> int:
+        raise bug
+
+    lane.submit(free=lambda: 0, ordered=order.append)
+    lane.submit(free=broken, ordered=order.append)
+    lane.submit(free=lambda: 2, ordered=order.append)
+    pool.close()
+    assert order == [0]
+    assert reported == [bug]
+
+
+def test_a_pool_has_a_worker_per_processor_unless_told() -> None:
+    assert ThreadPool(workers=None).workers >= 1
+    assert ThreadPool(workers=3).workers == 3

@@ -1,0 +1,190 @@
+"""Commits in the background: groups, a store that cannot be written, and the end."""
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from offload import results_sqlite, results_writer
+from offload.messages import Outcome, OutcomeRange
+from offload.results import SqliteResults, StreamRecord, pack_result, unpack_state
+from offload.results_writer import Finished, ResultsWriter
+
+LONG_S = 30.0
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "results.db"
+
+
+@pytest.fixture
+def store(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqliteResults]:
+    # A locked file is found out at once and tried again at once.
+    monkeypatch.setattr(results_sqlite, "BUSY_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(results_writer, "RETRY_S", 0.01)
+    with closing(SqliteResults(path)) as opened:
+        for stream in ("a", "b"):
+            record(opened, stream)
+        yield opened
+
+
+def record(store: SqliteResults, stream: str = "a") -> StreamRecord:
+    return store.open_stream(stream=stream, device="pi", app="app", owner="home", now=1.0)
+
+
+def finished(seq: int, *, stream: str = "a", state: int | None = None) -> Finished:
+    return Finished(
+        stream=stream,
+        outcome=OutcomeRange(first=seq, count=1, outcome=Outcome.RESULT),
+        value=pack_result(seq),
+        state=None if state is None else {"total": state},
+    )
+
+
+def ended(first: int, count: int, outcome: Outcome) -> Finished:
+    return Finished(stream="a", outcome=OutcomeRange(first=first, count=count, outcome=outcome))
+
+
+class Committed:
+    """What was committed, batch by batch; the first batch is held up until it is let go."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[Finished]] = []
+        self.has_first = threading.Event()
+        self.may_go_on = threading.Event()
+
+    def __call__(self, batch: list[Finished]) -> None:
+        self.batches.append(batch)
+        self.has_first.set()
+        assert self.may_go_on.wait(LONG_S)
+
+
+class Complaint(logging.Handler):
+    """Says when the writer has found that it cannot write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.came = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.message == "results_not_written":
+            self.came.set()
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        record.message = record.getMessage()
+        return super().handle(record)
+
+
+@pytest.fixture
+def complaint() -> Iterator[Complaint]:
+    handler = Complaint()
+    results_writer.logger.addHandler(handler)
+    yield handler
+    results_writer.logger.removeHandler(handler)
+
+
+@pytest.fixture
+def lock(store: SqliteResults, path: Path) -> Iterator[sqlite3.Connection]:
+    """Another program's hold on the file."""
+    del store
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield other
+
+
+def test_what_finishes_during_a_commit_is_one_group_over_all_streams(store: SqliteResults) -> None:
+    committed = Committed()
+    writer = ResultsWriter(store, on_committed=committed)
+    frames = [finished(0), finished(1), finished(0, stream="b"), finished(2)]
+    writer.put(frames[0])
+    assert committed.has_first.wait(LONG_S)
+    for each in frames[1:]:
+        writer.put(each)
+    committed.may_go_on.set()
+    assert writer.close(timeout_s=LONG_S)
+    assert committed.batches == [frames[:1], frames[1:]]
+    assert (record(store, "a").next_seq, record(store, "b").next_seq) == (3, 1)
+
+
+def test_every_outcome_reaches_the_store(store: SqliteResults) -> None:
+    writer = ResultsWriter(store, on_committed=lambda _: None)
+    writer.put(finished(0))
+    writer.put(ended(1, 2, Outcome.FILTERED))
+    writer.put(ended(3, 1, Outcome.FAILED))
+    writer.put(ended(4, 3, Outcome.DROPPED))
+    assert writer.close(timeout_s=LONG_S)
+    kept = record(store)
+    assert (kept.results, kept.filtered, kept.failed, kept.dropped) == (1, 2, 1, 3)
+    assert kept.next_seq == 7
+
+
+def test_the_state_after_the_last_frame_of_a_group_is_kept(store: SqliteResults) -> None:
+    committed = Committed()
+    writer = ResultsWriter(store, on_committed=committed)
+    writer.put(finished(0, state=10))
+    assert committed.has_first.wait(LONG_S)
+    for each in (finished(1, state=11), finished(2, state=12), ended(3, 1, Outcome.FILTERED)):
+        writer.put(each)
+    committed.may_go_on.set()
+    assert writer.close(timeout_s=LONG_S)
+    assert len(committed.batches) == 2
+    state = record(store).state
+    assert state is not None
+    assert unpack_state(state) == {"total": 12}
+
+
+def test_the_end_of_a_stream_is_stored_and_counts_no_frame(
+    store: SqliteResults, path: Path
+) -> None:
+    writer = ResultsWriter(store, on_committed=lambda _: None, wall_clock=lambda: 77.0)
+    nothing = OutcomeRange(first=1, count=0, outcome=Outcome.DROPPED)
+    writer.put(finished(0))
+    writer.put(Finished(stream="a", outcome=nothing, closes=True))
+    assert writer.close(timeout_s=LONG_S)
+    with closing(results_sqlite.connect_reader(path)) as reader:
+        row = reader.execute(
+            "SELECT closed_at, next_seq, dropped FROM streams WHERE stream = 'a'"
+        ).fetchone()
+    assert row == (77.0, 1, 0)
+
+
+def test_nothing_is_acknowledged_until_a_locked_file_can_be_written_again(
+    store: SqliteResults,
+    lock: sqlite3.Connection,
+    complaint: Complaint,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    committed = Committed()
+    committed.may_go_on.set()
+    writer = ResultsWriter(store, on_committed=committed)
+    writer.put(finished(0))
+    assert complaint.came.wait(LONG_S)
+    assert committed.batches == []
+    lock.execute("ROLLBACK")
+    assert committed.has_first.wait(LONG_S)
+    assert writer.close(timeout_s=LONG_S)
+    assert record(store).next_seq == 1
+    # However often it was tried, the user is told once that it fails and once that it is over.
+    names = [each.message for each in caplog.records]
+    assert names == ["results_not_written", "results_written_again"]
+
+
+@pytest.mark.usefixtures("lock")
+def test_closing_while_the_file_is_locked_says_that_something_is_lost(
+    store: SqliteResults, complaint: Complaint
+) -> None:
+    committed = Committed()
+    writer = ResultsWriter(store, on_committed=committed)
+    writer.put(finished(0))
+    assert complaint.came.wait(LONG_S)
+    assert not writer.close(timeout_s=LONG_S)
+    assert committed.batches == []
+
+
+def test_closing_an_idle_writer_ends_it(store: SqliteResults) -> None:
+    assert ResultsWriter(store, on_committed=lambda _: None).close(timeout_s=LONG_S)
