@@ -431,11 +431,13 @@ class CloudServer:
         for server in servers:
             server.close()
         await self._drain()
-        self._writer.close(timeout_s=DRAIN_S)
+        all_written = self._writer.close(timeout_s=DRAIN_S)
+        if not all_written:
+            logger.error("results_not_written", extra={"why": "their devices will send them again"})
         self._pool.close()
         self._store.close()
         write_summary(self._options.summary, self._summary())
-        return 0
+        return 0 if all_written else 1
 
     def handle(self, link: DeviceLink, event: CloudEvent) -> None:
         """Act on what a device said.

@@ -15,6 +15,7 @@ import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from itertools import pairwise
 from typing import ClassVar, Final, Self, TypeVar, cast
 
 from offload.errors import RemoteProtocolError
@@ -338,7 +339,7 @@ class Ended:
             raise RemoteProtocolError("message of ended frames covers none")
         if any(each.outcome is Outcome.RESULT for each in ranges):
             raise RemoteProtocolError("ended frames claim a result, which only the cloud can give")
-        if any(b.first != a.stop for a, b in zip(ranges, ranges[1:], strict=False)):
+        if any(b.first != a.stop for a, b in pairwise(ranges)):
             raise RemoteProtocolError("ranges of ended frames do not follow each other")
         return cls(ranges=ranges)
 

@@ -371,8 +371,8 @@ class CloudSession(_Session):
         if hello.protocol != PROTOCOL_VERSION:
             older = "device" if hello.protocol < PROTOCOL_VERSION else "server"
             raise HandshakeError(
-                f"device speaks protocol {hello.protocol} (version {hello.version:.20}), the server "
-                f"{PROTOCOL_VERSION} (version {__version__}): upgrade the {older}"
+                f"device speaks protocol {hello.protocol} (version {hello.version:.20}), "
+                f"the server {PROTOCOL_VERSION} (version {__version__}): upgrade the {older}"
             )
         if len(hello.nonce) != NONCE_BYTES:
             raise RemoteProtocolError(f"nonce is {len(hello.nonce)} bytes, expected {NONCE_BYTES}")
