@@ -1,9 +1,8 @@
 """The device program: capture frames, run the first tasks here, hand the rest to the cloud.
 
-    python3 iot_client_coordinator.py                         # client only: all tasks run here
-    python3 iot_client_coordinator.py 3 --host cloud          # tasks 1 to 3 here, the rest in the
-    cloud python3 iot_client_coordinator.py 6 25 --host cloud       # automatic: hold 25 frames a
-    second
+    python3 iot_client_coordinator.py                       # client only: all tasks run here
+    python3 iot_client_coordinator.py 3 --host cloud        # tasks 1 to 3 here, the rest there
+    python3 iot_client_coordinator.py 6 25 --host cloud     # automatic: hold 25 frames a second
 
 One frame's path: `Capture` gives it a number, the scheduler a split, the pipeline runs the tasks
 before the split, and a delivery (`Uplink` to the cloud, `LocalDelivery` in client-only mode) keeps

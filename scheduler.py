@@ -8,7 +8,7 @@ at 4 and the others at 3, so a target between the rates of two splits is met wit
 The control law is an integral controller in incremental form, in seconds per frame::
 
     predicted = measured + slope * (position - measured_position)
-    position += RESPONSE * (wanted - predicted) / slope
+    position += response * (wanted - predicted) / slope
 
 Frames carry their split, so the mean split of the measured frames is known. Correcting from
 there, not from the last output, keeps moves that are still on their way (frames in flight, the
@@ -18,7 +18,8 @@ position is clamped and nothing else is summed up, so there is nothing that coul
 
 Its limits: it takes for granted that less work on the device means more throughput. Where the
 link or the cloud is the bottleneck that is wrong; it then ends at the cloud end and says
-`Reason.INFEASIBLE`. A pure object: the time comes in, one thread at a time may call it::
+`Reason.INFEASIBLE`. A window smaller than target times round trip makes frames come in bursts that
+it measures badly. A pure object: the time comes in, one thread at a time may call it::
 
     scheduler = ThroughputScheduler([OperatingPoint(split=k) for k in range(1, 7)], target_fps=17)
     choice = scheduler.choose(now)  # for every frame, before it is processed
@@ -60,7 +61,8 @@ class Observation:
     """Report one finished frame (result or filtered, wherever it ended).
 
     Attributes:
-        at_s: When the device learned that it was finished, monotonic device seconds.
+        at_s: When the device learned that it was finished, monotonic device seconds: the same
+            for all frames of one acknowledgement, so that a burst is seen as one.
         split: Where the frame was split.
         waited_for_source_s: How long the device stood idle for this frame to be captured.
             Waiting for the window is not part of it.
@@ -513,7 +515,7 @@ class _FinishedFrames:
 
 
 class _SourceRate:
-    """Knows whether the source is the limit, and how fast it gave frames when it last was."""
+    """How fast the source gave frames when it last was the limit; infinite if that is long ago."""
 
     # Most frames. In a mixture the frames of the longer split, and those after them, may find the
     # next one captured already though the device is idle after the others.
@@ -523,11 +525,10 @@ class _SourceRate:
         self._memory_s = config.source_memory_s
         self._seen_s = -math.inf
         self.fps = math.inf
-        self.is_limiting = False
 
     def update(self, measured: _Measurement, now: float) -> None:
-        self.is_limiting = measured.waiting_share >= self.LIMITING_SHARE
-        if self.is_limiting:
+        """Take the rate of finished frames for the source's if the device waits for most."""
+        if measured.waiting_share >= self.LIMITING_SHARE:
             self.fps, self._seen_s = 1 / measured.period_s, now
         elif now > self._seen_s + self._memory_s:
             self.fps = math.inf

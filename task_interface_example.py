@@ -1,4 +1,4 @@
-"""An app that explains the interface: it follows a bright square through noise. It runs as it is.
+"""An app that explains the interface: it follows a bright disc through noise. It runs as it is.
 
 A source gives frames, tasks follow, a `Pipeline` joins them. A task's parameters name the values
 that it takes, ``gives`` names what it adds; so any split knows which values are still needed.
@@ -16,10 +16,10 @@ from task_interface import FILTER, Context, Pipeline, Placement, source, task
 
 @source(gives="frame")
 def get_frame() -> Any:
-    """Yield 100 pictures, uint8[120, 160]; the stream ends when this generator does."""
+    """Yield 100 pictures, uint8[120, 160]; the disc goes to the left, back, and is gone."""
     for seq in range(100):
         frame = np.random.default_rng(seq).integers(0, 100, (120, 160), np.uint8)
-        yield cv2.rectangle(frame, (seq, 0), (seq + 20, 20), 255, -1) if seq < 80 else frame
+        yield cv2.circle(frame, (20 + abs(seq - 40), 20), 15, 255, -1) if seq < 80 else frame
 
 
 @task(gives="mask", encodings=("raw", "packed"))  # how this value may travel

@@ -68,7 +68,7 @@ class Capture:
         overload: `NEWEST` reads on a thread of its own and overwrites; `BLOCK` reads when asked.
         limit: When to stop.
         rate_fps: Read at most at this pace, as a camera would give; None as fast as frames are
-        taken.
+            taken.
     """
 
     def __init__(

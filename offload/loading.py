@@ -32,8 +32,7 @@ def load_app(spec: str, *, source: str | None, source_is_default: bool = True) -
 
     Args:
         spec: Module to import, from the working directory first; an attribute instead of the first
-        of
-            `ATTRIBUTES`.
+            of `ATTRIBUTES`.
         source: Handed to ``make_pipeline``; None in the cloud, where nothing may be opened.
         source_is_default: Whether the user gave no source; an app that takes none is then fine.
 

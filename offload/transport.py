@@ -1,11 +1,13 @@
 """Sockets: blocking ones for the device, asyncio's for the cloud.
 
-connection = connect(("cloud.example",), 8089, timeout_s=5.0)      # device
-connection.send(pieces)
-count = connection.receive_into(view)
+They move bytes and know no messages; errors of the system become errors of ours here.
 
-for listener in listening_sockets(None, 8089): ...                  # cloud
-    await loop.create_server(lambda: CloudConnection(...), sock=listener)
+    connection = connect("cloud.example", 8089, timeout_s=5.0)          # device
+    connection.send(pieces)
+    count = connection.receive_into(view)
+
+    for listener in listening_sockets(None, 8089):                      # cloud
+        await loop.create_server(lambda: CloudConnection(...), sock=listener)
 """
 
 import asyncio

@@ -69,7 +69,7 @@ def test_the_example_goes_on_from_a_snapshot_as_if_nothing_had_happened() -> Non
 
 
 @pytest.mark.integration
-def test_the_example_ends_by_itself_and_filters_the_frames_without_a_square(tmp_path: Path) -> None:
+def test_the_example_ends_by_itself_and_filters_the_frames_without_a_disc(tmp_path: Path) -> None:
     results, report = run_alone(tmp_path)
     assert list(results) == list(range(80))
     frames = report["frames"]

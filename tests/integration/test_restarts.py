@@ -87,10 +87,10 @@ def test_server_killed_in_the_middle_of_a_scene_changes_no_result(tmp_path: Path
     arguments = ("--frames", str(FRAMES))
     local = ("--results", "sqlite:local.db", "--stream", "s")
     assert run_client(tmp_path, *arguments, *local).code == 0
-    arguments = (*arguments, "--stream", "s", "--rate", "75")
+    paced = (*arguments, "--stream", "s", "--rate", "75")
     with (
         cloud_server(tmp_path) as server,
-        client(tmp_path, "3", *server.address, *arguments) as device,
+        client(tmp_path, "3", *server.address, *paced) as device,
     ):
         wait_for_results(tmp_path / "results.db", "s", at_least=40)
         server.kill()
