@@ -73,6 +73,9 @@ HANDSHAKE_S: Final = 5.0
 # What SIGTERM leaves for the frames in flight (contract, section 4).
 DRAIN_S: Final = 10.0
 
+# What the last commit may take though the drain has used up its time.
+LAST_COMMIT_S: Final = 1.0
+
 # Frames of one stream that may wait here for tasks and disk before its connection is no longer
 # read: the window of a device is smaller, so this stops only those that ignore theirs, or whose
 # frames are large.
@@ -257,15 +260,16 @@ class Stream:
         value: bytes | None = None
         state: dict[str, wire_values.Value] | None = None
         error = run.error
-        if not run.ended:
-            result = run.result if middle < len(self.app.pipeline) else free_run.result
-            try:
+        try:
+            # A frame that ends before the last task may have changed the state of one before.
+            state = self.bound.snapshot()
+            if not run.ended:
+                result = run.result if middle < len(self.app.pipeline) else free_run.result
                 value = pack_result(result)
-                state = self.bound.snapshot()
-            except PayloadError as problem:
-                error = TaskError(self.app.pipeline.names[-1], f"returned a result: {problem}")
-            except TaskError as problem:
-                error = problem
+        except PayloadError as problem:
+            error = TaskError(self.app.pipeline.names[-1], f"returned a result: {problem}")
+        except TaskError as problem:
+            error = problem
         self._put(
             Finished(
                 stream=self.name,
@@ -329,6 +333,7 @@ class DeviceLink:
 
     def refuse(self, code: RefusalCode, reason: str) -> None:
         """Tell the device why the session ends, and end it."""
+        self._leave_stream(None)
         self.session.refuse(code, reason)
         self.flush()
         self.connection.close()
@@ -372,6 +377,9 @@ class DeviceLink:
             # The device checks the server's proof first, and leaves without a word if it is wrong.
             reason = "device left when asked for its proof: do both hold the same secret?"
             self._server.note_refusal("token", self, reason)
+        self._leave_stream(error)
+
+    def _leave_stream(self, error: Exception | None) -> None:
         if self.stream is not None and self.stream.link is self:
             self._server.link_lost(self.stream, error)
 
@@ -430,14 +438,20 @@ class CloudServer:
         await self._stop.wait()
         for server in servers:
             server.close()
-        await self._drain()
-        all_written = self._writer.close(timeout_s=DRAIN_S)
+        began_s = time.monotonic()
+        drained = await self._drain()
+        left_s = max(LAST_COMMIT_S, DRAIN_S - (time.monotonic() - began_s))
+        all_written = self._writer.close(timeout_s=left_s)
         if not all_written:
             logger.error("results_not_written", extra={"why": "their devices will send them again"})
+        write_summary(self._options.summary, self._summary())
+        if not (drained and all_written):
+            # A task or a disk hangs, and would hold up the end of the process for ever.
+            logging.shutdown()
+            os._exit(1)
         self._pool.close()
         self._store.close()
-        write_summary(self._options.summary, self._summary())
-        return 0 if all_written else 1
+        return 0
 
     def handle(self, link: DeviceLink, event: CloudEvent) -> None:
         """Act on what a device said.
@@ -448,6 +462,8 @@ class CloudServer:
         """
         match event:
             case OpenRequested():
+                # The device has proved who it is; frames of its last session may take long.
+                link.opened()
                 task = asyncio.get_running_loop().create_task(self._open(link, event))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
@@ -528,7 +544,6 @@ class CloudServer:
             older = stream.link
             reason = f"stream {stream.name!r} was taken over by a newer connection"
             self.note_refusal("taken_over", older, reason)
-            self.link_lost(stream, None)
             older.refuse(RefusalCode.TAKEN_OVER, reason)
         if stream.owner == request.owner:
             await stream.at_rest.wait()
@@ -572,7 +587,6 @@ class CloudServer:
         if record.state is not None and not has_its_state:
             stream.bound.restore(unpack_state(record.state))
         stream.link, link.stream = link, stream
-        link.opened()
         link.session.accept(
             Welcome(next_seq=next_seq, durable=self._store.durable, exceptions=tuple(exceptions))
         )
@@ -633,11 +647,12 @@ class CloudServer:
             by_stream.setdefault(each.stream, deque()).append(each)
         for name, finished in by_stream.items():
             stream = self._streams[name]
+            link = stream.link
             while finished:
                 self._acknowledge_some(stream, finished)
-            if stream.link is not None:
-                stream.link.flush()
-                stream.link.connection.set_reading(not stream.is_crowded)
+            if link is not None:
+                link.flush()
+                link.connection.set_reading(not stream.is_crowded)
 
     def _acknowledge_some(self, stream: Stream, finished: deque[Finished]) -> None:
         """Acknowledge as many frames as fit one message."""
@@ -679,27 +694,39 @@ class CloudServer:
     def _close_stream(self, stream: Stream) -> None:
         """Forget a complete stream; its counts stay for the report."""
         del self._streams[stream.name]
-        self._opening.pop(stream.name, None)
+        if stream.link is not None:
+            stream.counts.duplicates_ignored += stream.link.session.duplicates_ignored
+            stream.link = None
+        lock = self._opening.get(stream.name)
+        if lock is not None and not lock.locked():
+            del self._opening[stream.name]
         logger.info("stream_ended", extra=stream.counts.report())
 
     # The end.
 
-    async def _drain(self) -> None:
-        """Let the devices stop sending, finish what is here, and tell them that this is the end."""
+    async def _drain(self) -> bool:
+        """Let the devices stop sending, finish what is here, and tell them that this is the end.
+
+        Returns:
+            Whether all that was here could be finished in time.
+        """
         logger.info("draining", extra={"streams": len(self._streams)})
         for link in list(self.links):
             if link.stream is not None and link.stream.link is link:
                 link.session.send_control(Control(name=DRAIN))
                 link.flush()
         waits = [stream.at_rest.wait() for stream in self._streams.values()]
+        drained = True
         try:
             await asyncio.wait_for(asyncio.gather(*waits), DRAIN_S)
         except TimeoutError:
             logger.warning("not_drained", extra={"after_s": DRAIN_S})
+            drained = False
         for link in list(self.links):
             link.refuse(RefusalCode.DRAINING, "the server is shutting down")
         # One turn of the loop hands the refusals to the sockets.
         await asyncio.sleep(0)
+        return drained
 
     def _summary(self) -> dict[str, object]:
         for stream in self._streams.values():

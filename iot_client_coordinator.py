@@ -11,6 +11,7 @@ it until its outcome is stored. Sockets, buffers and reconnects are the business
 
 import argparse
 import logging
+import math
 import os
 import signal
 import sys
@@ -41,7 +42,7 @@ from offload.load import LoadMeter
 from offload.loading import App, load_app
 from offload.local_delivery import LocalDelivery
 from offload.logs import end_with_any_thread, set_up_logs
-from offload.messages import Frame, Open, Outcome, OutcomeRange
+from offload.messages import Frame, Open, Outcome, OutcomeRange, is_stream_name
 from offload.outbox import Delivered
 from offload.results import open_results, pack_result, unpack_state
 from offload.results_writer import Finished
@@ -61,6 +62,7 @@ DRAIN_S: Final = 10.0
 
 # More frames in flight than this buy no throughput on any link, only latency and memory.
 MAX_WINDOW: Final = 1024
+DEFAULT_WINDOW: Final = 32
 
 DEFAULT_APP: Final = "ball_tracking_example"
 DEFAULT_SOURCE: Final = "synthetic"
@@ -163,6 +165,7 @@ class DeviceRun:
         self._delivery: Delivery | None = None
         self._uplink: Uplink | None = None
         self._stop_requested = False
+        self._drain_by_s = math.inf
         self._start_seq = 0
         self._next_seq = 0
         self._began_s = time.monotonic()
@@ -198,6 +201,7 @@ class DeviceRun:
         if self._stop_requested:
             raise Interrupted
         self._stop_requested = True
+        self._drain_by_s = time.monotonic() + DRAIN_S
         logger.info("draining", extra={"signal": signal.Signals(signal_number).name})
         if self._capture is not None:
             self._capture.stop()
@@ -221,8 +225,15 @@ class DeviceRun:
         source = self._pipeline.source
         default = Overload.NEWEST if source.live else Overload.BLOCK
         self._began_s = time.monotonic()
+        try:
+            frames = source.open(self._start_seq)
+        except OffloadError:
+            raise
+        # A user's source may raise anything.
+        except Exception as error:
+            raise TaskError(source.name, f"raised {type(error).__name__}: {error}") from error
         self._capture = Capture(
-            source.open(self._start_seq),
+            frames,
             start_seq=self._start_seq,
             overload=self._options.overload or default,
             limit=self._options.limit,
@@ -296,17 +307,18 @@ class DeviceRun:
 
     @property
     def _is_over(self) -> bool:
-        return self._captures.is_over
+        return self._captures.is_over or self._drain_is_over
+
+    @property
+    def _drain_is_over(self) -> bool:
+        return time.monotonic() >= self._drain_by_s
 
     def _wait_for_room(self) -> None:
         """Wait for the window; frames that come meanwhile wait, or are overwritten."""
-        drain_by_s: float | None = None
         while not self._out.wait_for_room(timeout_s=TICK_S):
             self._absorb()
-            if self._stop_requested:
-                drain_by_s = drain_by_s or time.monotonic() + DRAIN_S
-                if time.monotonic() >= drain_by_s:
-                    return
+            if self._drain_is_over:
+                return
 
     def _take(self) -> Captured | None:
         try:
@@ -381,8 +393,13 @@ class DeviceRun:
     def _put_result(self, local: LocalDelivery, captured: Captured, run: PipelineRun) -> None:
         try:
             value = pack_result(run.result)
+            state = self._bound.snapshot()
         except PayloadError as error:
-            self._put_failed(captured, self._pipeline.names[-1], f"returned a {error}", error)
+            reason = f"returned a result: {error}"
+            self._put_failed(captured, self._pipeline.names[-1], reason, error)
+            return
+        except TaskError as error:
+            self._put_failed(captured, error.task, error.reason, error)
             return
         finished = Finished(
             stream=self._options.stream,
@@ -391,7 +408,7 @@ class DeviceRun:
             captured_at=captured.captured_at,
             received_at=captured.captured_at,
             value=value,
-            state=self._bound.snapshot(),
+            state=state,
         )
         local.put_finished(finished, captured_s=[captured.captured_s])
 
@@ -451,13 +468,8 @@ class DeviceRun:
 
     def _finish(self) -> None:
         """Wait for the outcomes of the frames in flight: 10 s when told to stop, else for ever."""
-        drain_by_s: float | None = None
-        while not self._out.finish(timeout_s=TICK_S):
+        while not self._out.finish(timeout_s=TICK_S) and not self._drain_is_over:
             self._absorb()
-            if self._stop_requested:
-                drain_by_s = drain_by_s or time.monotonic() + DRAIN_S
-                if time.monotonic() >= drain_by_s:
-                    break
         self._ended_s = time.monotonic()
 
     # Reports.
@@ -513,8 +525,8 @@ class DeviceRun:
                 "duration_s": round(duration_s, 1),
             },
         )
-        for what, number in self._totals.failures.items():
-            logger.warning("frames_failed", extra={"frames": number, "what": what})
+        for task, number in self._totals.failures.items():
+            logger.warning("frames_failed", extra={"frames": number, "task": task})
 
     def _summary(self, duration_s: float) -> dict[str, object]:
         link = self._out.state()
@@ -594,8 +606,12 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         mode = Mode.MANUAL if parsed.fps is None else Mode.AUTOMATIC
     servers: tuple[Server, ...] = ()
     if mode is Mode.CLIENT_ONLY:
-        if parsed.host is not None:
-            raise ConfigurationError("--host goes with K: without K all tasks run here; see --help")
+        for name in ("host", "window", "retry_for", "token_file"):
+            if getattr(parsed, name) is not None:
+                option = name.replace("_", "-")
+                raise ConfigurationError(
+                    f"--{option} goes with K: without K all tasks run here; see --help"
+                )
     else:
         if parsed.results is not None:
             raise ConfigurationError("--results is for client only: with K the server keeps them")
@@ -611,7 +627,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         limit=Limit(frames=parsed.frames, duration_s=parsed.duration),
         rate_fps=parsed.rate,
         overload=parsed.overload,
-        window=min(parsed.window, MAX_WINDOW),
+        window=parsed.window or DEFAULT_WINDOW,
         results=parsed.results or "none",
         stream=parsed.stream or str(uuid.uuid4()),
         retry_for_s=parsed.retry_for,
@@ -660,13 +676,18 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     )
     add(
         "--window",
-        type=count,
-        default=32,
+        type=_window,
         metavar="N",
-        help=f"most frames sent and not yet acknowledged (default: 32, at most {MAX_WINDOW})",
+        help="most frames sent and not yet acknowledged "
+        f"(default: {DEFAULT_WINDOW}, at most {MAX_WINDOW})",
     )
     add("--results", metavar="URL", help="client only: keep results in sqlite:FILE (default: none)")
-    add("--stream", metavar="ID", help="the stream's name; the same one again resumes it")
+    add(
+        "--stream",
+        type=_stream_name,
+        metavar="ID",
+        help="the stream's name; the same one again resumes it",
+    )
     add(
         "--retry-for",
         type=positive,
@@ -676,6 +697,19 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     add("--report-every", type=positive, default=3.0, metavar="S", help="default: 3")
     add_common_options(parser, environment)
     return parser
+
+
+def _window(text: str) -> int:
+    messages = count(text)
+    if messages > MAX_WINDOW:
+        raise argparse.ArgumentTypeError(f"{text!r} is over {MAX_WINDOW}")
+    return messages
+
+
+def _stream_name(text: str) -> str:
+    if not is_stream_name(text):
+        raise argparse.ArgumentTypeError("a stream's name has 1 to 128 printable characters")
+    return text
 
 
 def _servers(hosts: str | None, port: int) -> tuple[Server, ...]:

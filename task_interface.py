@@ -439,7 +439,7 @@ class BoundPipeline:
                 returned = self._call(index, each, known, context)
                 given = {} if returned is FILTER else each.name_values(returned)
             # An app's task may raise anything at all; it fails its frame, never the stream.
-            except Exception as error:  # noqa: BLE001
+            except (Exception, SystemExit) as error:  # noqa: BLE001
                 seconds[index] = clock() - began
                 return PipelineRun(
                     values=known, seconds=seconds, error=_task_error(each.name, error)
@@ -566,7 +566,7 @@ def _read_plain(name: str, returned: object) -> Value | _Filter:
     raise TaskError(name, f"returned {_type(returned)}, expected (to_continue, next_args)")
 
 
-def _task_error(name: str, error: Exception) -> TaskError:
+def _task_error(name: str, error: BaseException) -> TaskError:
     if isinstance(error, TaskError):
         return error
     wrapped = TaskError(name, f"raised {type(error).__name__}: {error}")

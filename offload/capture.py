@@ -107,8 +107,14 @@ class Capture:
 
     @property
     def is_over(self) -> bool:
-        """Whether neither a frame nor the source's error will come any more."""
+        """Whether neither a frame nor the source's error will come any more.
+
+        Once it is enough, a thread that still waits for its source is not waited for: a camera that
+        died may never answer.
+        """
         with self._changed:
+            if self._thread is not None and not self._backlog and self._is_enough():
+                self._over = True
             return self._over and not self._backlog and self._failure is None
 
     def stop(self) -> None:
@@ -141,10 +147,8 @@ class Capture:
 
     def _read_all(self) -> None:
         try:
-            while (captured := self._read()) is not None:
-                with self._changed:
-                    self._backlog.append(captured)
-                    self._changed.notify_all()
+            while self._read() is not None:
+                pass
         # Handed over to the thread that takes the frames, which raises it.
         except Exception as error:  # noqa: BLE001
             self._failure = error
@@ -164,15 +168,21 @@ class Capture:
         now = time.monotonic()
         if values is None:
             return None
-        captured = Captured(
-            seq=self._next_seq,
-            values=values,
-            captured_s=now,
-            captured_at=time.time(),
-            read_s=now - began_s,
-            waited_s=waited_s,
-        )
-        self._next_seq += 1
+        with self._changed:
+            if self._over:
+                return None
+            captured = Captured(
+                seq=self._next_seq,
+                values=values,
+                captured_s=now,
+                captured_at=time.time(),
+                read_s=now - began_s,
+                waited_s=waited_s,
+            )
+            self._next_seq += 1
+            if self._thread is not None:
+                self._backlog.append(captured)
+                self._changed.notify_all()
         return captured
 
     def _is_enough(self) -> bool:

@@ -127,6 +127,11 @@ class OutcomeRange:
         )
 
 
+def is_stream_name(name: str) -> bool:
+    """Return whether ``name`` can be a stream's: it stands in logs, tables and file names."""
+    return 1 <= len(name) <= 128 and name.isprintable()
+
+
 def extend_ranges(ranges: list[OutcomeRange], new: OutcomeRange) -> None:
     """Append ``new`` to ``ranges``, joined with the last one where it continues it."""
     if ranges:
@@ -245,7 +250,7 @@ class Open:
     def from_fields(cls, fields: Fields) -> Self:
         """Read what `fields` wrote."""
         stream = _text(fields, "stream")
-        if not 1 <= len(stream) <= 128 or not stream.isprintable():
+        if not is_stream_name(stream):
             raise RemoteProtocolError("stream name is not 1 to 128 printable characters")
         return cls(
             app=_text(fields, "app"),

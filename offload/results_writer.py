@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from offload.errors import ResultsError
+from offload.errors import PayloadError, ResultsError
 from offload.messages import Outcome, OutcomeRange
 from offload.results import Result, ResultsStore, StreamCommit, pack_state
 from offload.values import Value
@@ -167,7 +167,16 @@ def _commit_of(stream: str, finished: Sequence[Finished], now: float) -> StreamC
         next_seq=max(each.outcome.stop for each in finished),
         # Each frame's snapshot covers all before it, so the last one is the one to keep; only it is
         # packed.
-        state=pack_state(states[-1]) if states else None,
+        state=_packed_state(stream, states[-1]) if states else None,
         closed_at=now if any(each.closes for each in finished) else None,
         at=now,
     )
+
+
+def _packed_state(stream: str, state: dict[str, Value]) -> bytes | None:
+    """Return the state for the store, or None if it cannot be stored: results matter more."""
+    try:
+        return pack_state(state)
+    except PayloadError as error:
+        logger.error("state_not_kept", extra={"stream": stream, "reason": str(error)})
+        return None

@@ -100,6 +100,11 @@ class _Session:
         """Whether the end of the stream has been said."""
         return self.state in (State.ENDING, State.CLOSED)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the session has ended."""
+        return self.state is State.CLOSED
+
     def send_control(self, control: Control) -> None:
         """Queue a control message."""
         self._require(State.OPEN, State.ENDING)

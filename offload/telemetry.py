@@ -138,7 +138,7 @@ class RunTotals:
         outcome = delivered.outcome
         self.outcomes[outcome.outcome] += outcome.count
         if outcome.outcome is Outcome.FAILED:
-            self.failures[f"task {outcome.task!r} {outcome.reason}"] += outcome.count
+            self.failures[outcome.task] += outcome.count
         if outcome.outcome in (Outcome.RESULT, Outcome.FILTERED):
             self.rate.add(delivered.finished_s, outcome.count)
             for captured_s in delivered.captured_s:

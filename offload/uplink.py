@@ -22,6 +22,7 @@ from typing import Final
 
 from offload.auth import Token, new_nonce
 from offload.errors import (
+    LocalProtocolError,
     OffloadError,
     PayloadError,
     RemoteProtocolError,
@@ -132,6 +133,7 @@ class Uplink:
         self._sent_bytes = 0
         self._sessions = 0
         self._cloud_load = 0.0
+        self._fruitless_sessions = 0
         self._threads = [
             threading.Thread(target=self._run_link, name="uplink-link", daemon=True),
             threading.Thread(target=self._run_sender, name="uplink-sender", daemon=True),
@@ -255,13 +257,14 @@ class Uplink:
         try:
             while not self._closing and not self._ended:
                 connection, session, events = self._connect()
-                self._begin(connection, session, events)
+                position = self._begin(connection, session, events)
                 try:
                     self._receive(connection, session)
                 except SessionLost as error:
                     self._lose(connection, error)
                 finally:
                     connection.close()
+                self._pause_without_progress(position)
         except OffloadError as error:
             self._fail(error)
 
@@ -316,8 +319,8 @@ class Uplink:
             raise
         return connection, session, events
 
-    def _begin(self, connection: Connection, session: DeviceSession, events: list[Event]) -> None:
-        """Take the session into use: the cloud says where to go on."""
+    def _begin(self, connection: Connection, session: DeviceSession, events: list[Event]) -> int:
+        """Take the session into use, and return where the cloud says to go on."""
         welcome = events[0]
         assert isinstance(welcome, Welcome)
         with self._changed:
@@ -333,6 +336,19 @@ class Uplink:
         logger.info("session_opened", extra={"next_seq": welcome.next_seq})
         for each in events[1:]:
             self._handle(each)
+        return welcome.next_seq
+
+    def _pause_without_progress(self, position: int) -> None:
+        """Wait after a session in which nothing was acknowledged: the next may end the same way."""
+        if self._ended or self._box.position > position:
+            self._fruitless_sessions = 0
+            return
+        self._fruitless_sessions += 1
+        bound_s = min(
+            FIRST_RETRY_BOUND_S * 2 ** min(self._fruitless_sessions, 10), LAST_RETRY_BOUND_S
+        )
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing, random.uniform(0, bound_s))
 
     def _receive(self, connection: Connection, session: DeviceSession) -> None:
         while not self._ended:
@@ -411,15 +427,24 @@ class Uplink:
         return self._box.has_unsent or (self._ending and not self._session.is_ending)
 
     def _send(self, connection: Connection, session: DeviceSession, entry: Entry | None) -> None:
+        try:
+            self._queue(session, entry)
+        except LocalProtocolError as error:
+            if session.is_closed:
+                # The cloud ended the session between the choice of the entry and now.
+                raise SessionLost("session was closed by the server") from error
+            raise
+        connection.send(session.take_outgoing())
+
+    def _queue(self, session: DeviceSession, entry: Entry | None) -> None:
         if entry is None:
             session.send_end()
+            return
+        message = entry.message()
+        if isinstance(message, Frame):
+            self._queue_frame(session, entry, message)
         else:
-            message = entry.message()
-            if isinstance(message, Frame):
-                self._queue_frame(session, entry, message)
-            else:
-                session.send_ended(message)
-        connection.send(session.take_outgoing())
+            session.send_ended(message)
 
     def _queue_frame(self, session: DeviceSession, entry: Entry, frame: Frame) -> None:
         try:

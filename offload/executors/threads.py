@@ -43,7 +43,7 @@ class ThreadPool:
         return Lane(self._executor)
 
     def close(self) -> None:
-        """Wait for what runs, and end the threads."""
+        """Wait for all that was submitted, and end the threads."""
         self._executor.shutdown()
 
 

@@ -1,7 +1,6 @@
-"""The messages of ``messages.hex``: one short session, then a refusal and a few corner cases.
+"""The messages of ``messages.hex``: one short session, a refusal, and some that look different.
 
-The session is that of two devices' worth of knowledge: the token ``SECRET``, the two nonces, and
-nothing random. PROTOCOL.md shows the same bytes.
+Token and nonces are fixed, so that the proofs are, too. PROTOCOL.md shows the same bytes.
 """
 
 from pathlib import Path
