@@ -381,14 +381,27 @@ class DeviceRun:
         filtered = OutcomeRange(
             first=captured.seq, count=1, outcome=Outcome.FILTERED, task=run.filtered_by or ""
         )
-        self._out.put_ended(filtered, captured_s=[captured.captured_s])
+        self._end_frame(captured, filtered)
 
     def _put_failed(self, captured: Captured, task: str, reason: str, error: Exception) -> None:
         logger.debug("frame_failed", extra={"seq": captured.seq, "task": task}, exc_info=error)
         failed = OutcomeRange(
             first=captured.seq, count=1, outcome=Outcome.FAILED, task=task, reason=reason
         )
-        self._out.put_ended(failed, captured_s=[captured.captured_s])
+        self._end_frame(captured, failed)
+
+    def _end_frame(self, captured: Captured, outcome: OutcomeRange) -> None:
+        """Hand over a frame that ended here; in client only it may have changed a task's state."""
+        if not isinstance(self._delivery, LocalDelivery):
+            self._out.put_ended(outcome, captured_s=[captured.captured_s])
+            return
+        try:
+            state = self._bound.snapshot()
+        except TaskError as error:
+            logger.debug("snapshot_failed", exc_info=error)
+            state = None
+        finished = Finished(stream=self._options.stream, outcome=outcome, state=state)
+        self._delivery.put_finished(finished, captured_s=[captured.captured_s])
 
     def _put_result(self, local: LocalDelivery, captured: Captured, run: PipelineRun) -> None:
         try:

@@ -165,3 +165,22 @@ def test_an_error_of_a_live_source_comes_after_its_last_frame_and_is_never_lost(
     with pytest.raises(OSError, match="unplugged"):
         captured.next(timeout_s=LONG_S)
     assert captured.is_over
+
+
+def test_a_source_that_never_answers_again_is_not_waited_for_once_it_is_enough() -> None:
+    answers = threading.Event()
+
+    def hangs_after_one() -> Iterator[Values]:
+        yield {"frame": 0}
+        answers.wait()
+        yield {"frame": 1}
+
+    captured = capture(hangs_after_one(), overload=Overload.NEWEST)
+    first = captured.next(timeout_s=5.0)
+    assert first is not None
+    assert not captured.is_over
+    captured.stop()
+    assert captured.is_over
+    answers.set()
+    assert captured.next(timeout_s=5.0) is None
+    assert captured.next_seq == 1

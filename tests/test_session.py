@@ -126,7 +126,9 @@ def test_the_secret_never_crosses_the_wire() -> None:
 def test_a_device_refuses_a_server_with_another_secret_and_proves_nothing_to_it() -> None:
     pair = SessionPair(cloud_tokens=[OTHER])
     pair.send_to_cloud()
-    with pytest.raises(AuthError, match="server could not prove .* 'default': .*different secrets"):
+    with pytest.raises(
+        AuthError, match=r"server could not prove .* 'default': .*different secrets"
+    ):
         pair.send_to_device()
     assert pair.device.take_outgoing() == []
 
@@ -135,7 +137,9 @@ def test_a_server_refuses_a_device_with_another_secret() -> None:
     cloud = secure_cloud()
     feed(cloud, encoded(HELLO))
     wrong = prove(OTHER.secret, Role.DEVICE, HELLO.nonce, b"\xff" * NONCE_BYTES)
-    with pytest.raises(AuthError, match="device could not prove .* 'default': .*different secrets"):
+    with pytest.raises(
+        AuthError, match=r"device could not prove .* 'default': .*different secrets"
+    ):
         feed(cloud, encoded(Proof(proof=wrong)))
 
 
@@ -220,7 +224,7 @@ def test_a_device_refuses_a_server_that_stands_before_what_it_acknowledged() -> 
     pair = SessionPair(asked=opening(position=5))
     pair.shake_hands()
     pair.cloud.accept(Welcome(next_seq=4, durable=True))
-    with pytest.raises(RemoteProtocolError, match="server stands at 4, .* all before 5"):
+    with pytest.raises(RemoteProtocolError, match=r"server stands at 4, .* all before 5"):
         pair.send_to_device()
 
 
@@ -228,9 +232,6 @@ def test_a_gap_between_frames_is_refused_on_both_ends() -> None:
     pair = SessionPair().open()
     with pytest.raises(LocalProtocolError, match="frame to send is 1, expected 0"):
         pair.device.send_frame(frame(1))
-    with pytest.raises(LocalProtocolError, match="frame to send is 0, expected 1"):
-        pair.device.send_ended(ended(dropped(0)))
-        pair.device.send_frame(frame(0))
     with pytest.raises(RemoteProtocolError, match="device sent frame 2, expected 0"):
         feed(pair.cloud, encoded(frame(2)))
 
@@ -581,34 +582,28 @@ def test_a_cloud_accepts_nobody_who_did_not_ask(state: State) -> None:
 # Refusals.
 
 
-@pytest.mark.parametrize(
-    ("code", "error"),
-    [
-        (RefusalCode.PROTOCOL, HandshakeError),
-        (RefusalCode.PIPELINE, HandshakeError),
-        (RefusalCode.TOKEN, AuthError),
-        (RefusalCode.OWNER, AuthError),
-        (RefusalCode.TAKEN_OVER, Refused),
-        (RefusalCode.LIMIT, Refused),
-        (RefusalCode.DRAINING, SessionLost),
-        (RefusalCode.INTERNAL, SessionLost),
-    ],
-)
+REFUSALS: dict[RefusalCode, type[OffloadError]] = {
+    RefusalCode.PROTOCOL: HandshakeError,
+    RefusalCode.PIPELINE: HandshakeError,
+    RefusalCode.TOKEN: AuthError,
+    RefusalCode.OWNER: AuthError,
+    RefusalCode.TAKEN_OVER: Refused,
+    RefusalCode.LIMIT: Refused,
+    RefusalCode.DRAINING: SessionLost,
+    RefusalCode.INTERNAL: SessionLost,
+}
+
+
+@pytest.mark.parametrize("code", RefusalCode)
 @pytest.mark.parametrize("state", TO_DEVICE)
 def test_a_refusal_becomes_the_error_of_its_code_at_any_time(
-    code: RefusalCode, error: type[OffloadError], state: State
+    code: RefusalCode, state: State
 ) -> None:
     device = device_in(state)
     with pytest.raises(OffloadError, match="server refused: so it is") as raised:
         feed(device, encoded(Refusal(code=code, reason="so it is")))
-    assert type(raised.value) is error
+    assert type(raised.value) is REFUSALS[code]
     assert device.state is State.CLOSED
-
-
-def test_every_refusal_code_has_been_tried() -> None:
-    marks = test_a_refusal_becomes_the_error_of_its_code_at_any_time.pytestmark  # type: ignore[attr-defined]  # pytest puts it there
-    tried = next(each.args[1] for each in marks if each.args[0] == ("code", "error"))
-    assert {code for code, _ in tried} == set(RefusalCode)
 
 
 def test_a_refusal_with_a_code_of_later_is_final() -> None:

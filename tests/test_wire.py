@@ -2,13 +2,14 @@
 
 import struct
 import tracemalloc
+from pathlib import Path
 
 import msgpack
 import pytest
 
 from offload.auth import NONCE_BYTES
 from offload.errors import PayloadError, RemoteProtocolError
-from offload.messages import Control, End, Frame, Hello, MessageType, Refusal
+from offload.messages import Control, End, Frame, Hello, MessageType, Refusal, RefusalCode
 from offload.session import CloudSession, DeviceSession, OpenRequested
 from offload.wire import (
     HANDSHAKE_BYTES,
@@ -311,3 +312,21 @@ def test_only_a_frame_may_have_a_payload() -> None:
     envelope = msgpack.packb({"next": 3, "sizes": [8]})
     with pytest.raises(RemoteProtocolError, match="message of type 10 has a payload"):
         feed(decoder(), message_bytes(MessageType.END, envelope, bytes(8)))
+
+
+def test_the_example_of_the_document_is_the_golden_session() -> None:
+    root = Path(__file__).parents[1]
+    document = (root / "PROTOCOL.md").read_text("utf-8")
+    sections = (root / "tests/golden/messages.hex").read_text("utf-8").split("\n\n")
+    session = sections[1:12]
+    assert session[0].startswith("[hello]")
+    assert session[-1].startswith("[end_confirmed]")
+    assert "\n\n".join(session) in document
+
+
+def test_the_document_names_every_message_type_and_refusal_code() -> None:
+    document = (Path(__file__).parents[1] / "PROTOCOL.md").read_text("utf-8")
+    for kind in MessageType:
+        assert f"| {kind:d} | {kind.name.lower()} |" in document
+    for code in RefusalCode:
+        assert f"| `{code}` |" in document

@@ -186,3 +186,53 @@ def make_video(path: Path, *, frames: int) -> None:
     for seq in range(frames):
         writer.write(scene.frame(seq))
     writer.release()
+
+
+COUNTING_THEN_FILTERING = """
+from task_interface import FILTER, Pipeline, Placement, source, task
+
+@source(gives="number")
+class Numbers:
+    def open(self, start_seq):
+        yield from range(start_seq, 10_000)
+
+@task(gives="seen", placement=Placement.CLOUD)
+class Count:
+    def __init__(self):
+        self.seen = 0
+
+    def __call__(self, number):
+        self.seen += 1
+        return self.seen if number % 10 == 0 else FILTER
+
+    def snapshot(self):
+        return self.seen
+
+    def restore(self, state):
+        self.seen = state
+
+@task(placement=Placement.CLOUD)
+def tell(seen):
+    return seen
+
+pipeline = Pipeline([Numbers, Count, tell])
+"""
+
+
+def test_state_that_a_filtered_frame_changed_survives_a_restart_of_the_server(
+    tmp_path: Path,
+) -> None:
+    app = write_app(tmp_path, "counting_first", COUNTING_THEN_FILTERING)
+    for _ in range(2):
+        with cloud_server(tmp_path, "--app", app) as server:
+            arguments = ("--app", app, "--frames", "15", "--stream", "s")
+            assert run_client(tmp_path, "1", *server.address, *arguments).code == 0
+    assert read_results(tmp_path / "results.db", "s") == {0: 1, 10: 11, 20: 21}
+
+
+def test_state_that_a_filtered_frame_changed_survives_in_client_only_mode(tmp_path: Path) -> None:
+    app = write_app(tmp_path, "counting_first", COUNTING_THEN_FILTERING)
+    for _ in range(2):
+        arguments = ("--app", app, "--frames", "15", "--stream", "s")
+        assert run_client(tmp_path, *arguments, "--results", "sqlite:local.db").code == 0
+    assert read_results(tmp_path / "local.db", "s") == {0: 1, 10: 11, 20: 21}

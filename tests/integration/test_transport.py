@@ -192,3 +192,8 @@ def test_the_cloud_receives_into_its_buffer_answers_and_learns_of_the_end(
 
     assert asyncio.run(asyncio.wait_for(serve(), LONG_S)) == b"goodbye"
     assert peers[0].startswith("127.0.0.1:")
+
+
+def test_a_host_that_is_no_name_is_wrong_usage() -> None:
+    with pytest.raises(ConfigurationError, match=r"'a\.\.b' is no host name or address"):
+        connect("a..b", 1, timeout_s=LONG_S)
