@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -94,7 +94,6 @@ class Capture:
         self._changed = threading.Condition()
         self._backlog: deque[Captured] = deque(maxlen=NEWEST_BACKLOG_FRAMES)
         self._failure: Exception | None = None
-        self._waiting_since_s: float | None = None
         self._thread: threading.Thread | None = None
         if overload is Overload.NEWEST:
             self._thread = threading.Thread(target=self._read_all, name="capture", daemon=True)
@@ -139,7 +138,7 @@ class Capture:
             if self._backlog:
                 captured = self._backlog.popleft()
                 waited_s = max(0.0, captured.captured_s - asked_s)
-                return _with_wait(captured, waited_s)
+                return replace(captured, waited_s=waited_s)
             failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
@@ -204,14 +203,3 @@ class Capture:
         # either.
         self._due_s = max(self._due_s, now - self._interval_s) + self._interval_s
         return max(0.0, wait_s)
-
-
-def _with_wait(captured: Captured, waited_s: float) -> Captured:
-    return Captured(
-        seq=captured.seq,
-        values=captured.values,
-        captured_s=captured.captured_s,
-        captured_at=captured.captured_at,
-        read_s=captured.read_s,
-        waited_s=waited_s,
-    )
