@@ -8,7 +8,6 @@ only then the device gets its acknowledgement. Everything but tasks and commits 
 loop.
 """
 
-import argparse
 import asyncio
 import logging
 import os
@@ -19,19 +18,16 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Final, cast
 
 from offload import values as wire_values
 from offload.arguments import (
-    Parser,
-    add_common_options,
     check_writable,
-    count,
     report_error,
     write_summary,
 )
 from offload.auth import ServerTokens, load_device_token, load_server_tokens, new_nonce
+from offload.cloud_options import Options, parse
 from offload.errors import (
     AuthError,
     ConfigurationError,
@@ -44,7 +40,7 @@ from offload.errors import (
 from offload.executors.threads import Lane, ThreadPool
 from offload.load import LoadMeter
 from offload.loading import App, load_app
-from offload.logs import end_with_any_thread, set_up_logs
+from offload.logs import end_with_any_thread
 from offload.messages import (
     Acknowledgement,
     Control,
@@ -88,31 +84,6 @@ MAX_RESIDENCES: Final = 512
 
 # How often the machine's load is measured for the acknowledgements.
 LOAD_PERIOD_S: Final = 1.0
-
-DEFAULT_APP: Final = "ball_tracking_example"
-
-EXAMPLES: Final = """examples:
-  python3 cloud_server_coordinator.py
-      the ball tracking example on port 8089, results in results.db
-  python3 cloud_server_coordinator.py --app my_app --app other_app --results sqlite:/srv/results.db
-      two pipelines on one server
-  python3 cloud_server_coordinator.py --bind 127.0.0.1 --port 0 --results none
-      for a try on one machine: a free port, nothing kept
-"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What the user asked for."""
-
-    apps: tuple[str, ...]
-    bind: str | None
-    port: int
-    results: str
-    workers: int | None
-    insecure: bool
-    token_file: Path | None
-    summary: str | None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -820,54 +791,6 @@ def _load_tokens(options: Options) -> ServerTokens:
             for token in tokens.tokens.values():
                 sys.stderr.write(f"  or there: export OFFLOAD_TOKEN={token.line()}\n")
     return tokens
-
-
-def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
-    """Read the command line and the environment, and set up logging.
-
-    Raises:
-        ConfigurationError: They contradict themselves.
-    """
-    parser = Parser(
-        prog="cloud_server_coordinator.py",
-        description="Finish the frames of many devices and store their results.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add(
-        "--app",
-        action="append",
-        metavar="MODULE[:ATTR]",
-        help=f"a pipeline to run; may be repeated (env OFFLOAD_APP; default: {DEFAULT_APP})",
-    )
-    add(
-        "--bind",
-        default=environment.get("BIND") or None,
-        metavar="ADDR",
-        help="address to listen on (env BIND; default: all, IPv4 and IPv6)",
-    )
-    add(
-        "--results",
-        default=environment.get("OFFLOAD_RESULTS") or "sqlite:results.db",
-        metavar="URL",
-        help="sqlite:FILE or none (env OFFLOAD_RESULTS; default: sqlite:results.db)",
-    )
-    add("--workers", type=count, metavar="N", help="threads for tasks (default: one per core)")
-    add("--insecure", action="store_true", help="accept peers that know no token")
-    add_common_options(parser, environment)
-    parsed = parser.parse_args(arguments)
-    set_up_logs(level=parsed.log_level, style=parsed.log_format)
-    return Options(
-        apps=tuple(parsed.app or [environment.get("OFFLOAD_APP") or DEFAULT_APP]),
-        bind=parsed.bind,
-        port=parsed.port,
-        results=parsed.results,
-        workers=parsed.workers,
-        insecure=parsed.insecure,
-        token_file=parsed.token_file,
-        summary=parsed.summary,
-    )
 
 
 if __name__ == "__main__":
