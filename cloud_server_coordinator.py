@@ -35,7 +35,6 @@ from offload.errors import (
     OffloadError,
     PayloadError,
     RemoteProtocolError,
-    TaskError,
 )
 from offload.executors.threads import Lane, ThreadPool
 from offload.load import LoadMeter
@@ -54,8 +53,8 @@ from offload.messages import (
     Welcome,
     extend_ranges,
 )
-from offload.results import ResultsStore, StreamCommit, open_results, pack_result, unpack_state
-from offload.results_writer import Finished, ResultsWriter
+from offload.results import ResultsStore, StreamCommit, open_results, unpack_state
+from offload.results_writer import Finished, ResultsWriter, settle
 from offload.session import CloudEvent, CloudSession, OpenRequested, State
 from offload.transport import CloudConnection, bound_endpoint, listening_sockets
 from offload.uplink import DRAIN
@@ -228,28 +227,23 @@ class Stream:
                 context=context,
                 clock=time.perf_counter,
             )
-        value: bytes | None = None
-        state: dict[str, wire_values.Value] | None = None
-        error = run.error
-        try:
-            # A frame that ends before the last task may have changed the state of one before.
-            state = self.bound.snapshot()
-            if not run.ended:
-                result = run.result if middle < len(self.app.pipeline) else free_run.result
-                value = pack_result(result)
-        except PayloadError as problem:
-            error = TaskError(self.app.pipeline.names[-1], f"returned a result: {problem}")
-        except TaskError as problem:
-            error = problem
+        settled = settle(
+            frame.seq,
+            filtered_by=run.filtered_by,
+            error=run.error,
+            result=run.result if middle < len(self.app.pipeline) else free_run.result,
+            last_task=self.app.pipeline.names[-1],
+            snapshot=self.bound.snapshot,
+        )
         self._put(
             Finished(
                 stream=self.name,
-                outcome=_outcome(frame.seq, run.filtered_by, error),
+                outcome=settled.outcome,
                 split=frame.split,
                 captured_at=frame.captured_at,
                 received_at=received.at,
-                value=value if error is None else None,
-                state=state,
+                value=settled.value,
+                state=settled.state,
                 received_s=received.at_s,
                 task_seconds={**free_run.seconds, **run.seconds},
                 payload_bytes=sum(each.nbytes for each in frame.buffers),
@@ -266,16 +260,6 @@ class _Received:
 
 def _nothing() -> None:
     """Do nothing: the job has an ordered part only."""
-
-
-def _outcome(seq: int, filtered_by: str | None, error: TaskError | None) -> OutcomeRange:
-    if error is not None:
-        return OutcomeRange(
-            first=seq, count=1, outcome=Outcome.FAILED, task=error.task, reason=error.reason
-        )
-    if filtered_by is not None:
-        return OutcomeRange(first=seq, count=1, outcome=Outcome.FILTERED, task=filtered_by)
-    return OutcomeRange(first=seq, count=1, outcome=Outcome.RESULT)
 
 
 class DeviceLink:
@@ -304,7 +288,7 @@ class DeviceLink:
 
     def refuse(self, code: RefusalCode, reason: str) -> None:
         """Tell the device why the session ends, and end it."""
-        self._leave_stream(None)
+        self._leave_stream(reason)
         self.session.refuse(code, reason)
         self.flush()
         self.connection.close()
@@ -348,11 +332,11 @@ class DeviceLink:
             # The device checks the server's proof first, and leaves without a word if it is wrong.
             reason = "device left when asked for its proof: do both hold the same secret?"
             self._server.note_refusal("token", self, reason)
-        self._leave_stream(error)
+        self._leave_stream(str(error or "closed by the device"))
 
-    def _leave_stream(self, error: Exception | None) -> None:
+    def _leave_stream(self, reason: str) -> None:
         if self.stream is not None and self.stream.link is self:
-            self._server.link_lost(self.stream, error)
+            self._server.link_lost(self.stream, reason)
 
 
 class CloudServer:
@@ -447,16 +431,13 @@ class CloudServer:
             case Control():
                 logger.debug("control_ignored", extra={"control": event.name})
 
-    def link_lost(self, stream: Stream, error: Exception | None) -> None:
+    def link_lost(self, stream: Stream, reason: str) -> None:
         """Keep a stream's state for when its device comes back."""
         link, stream.link = stream.link, None
         assert link is not None
         stream.counts.duplicates_ignored += link.session.duplicates_ignored
         if stream.name in self._streams:
-            logger.info(
-                "session_lost",
-                extra={"stream": stream.name, "reason": str(error or "closed by the device")},
-            )
+            logger.info("session_lost", extra={"stream": stream.name, "reason": reason})
 
     def note_refusal(self, why: str, link: DeviceLink, reason: str) -> None:
         """Count a refusal and say it."""

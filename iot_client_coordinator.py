@@ -37,8 +37,8 @@ from offload.local_delivery import LocalDelivery
 from offload.logs import end_with_any_thread
 from offload.messages import Frame, Open, Outcome, OutcomeRange
 from offload.outbox import Delivered
-from offload.results import open_results, pack_result, unpack_state
-from offload.results_writer import Finished
+from offload.results import open_results, unpack_state
+from offload.results_writer import Finished, settle
 from offload.telemetry import RunTotals
 from offload.transport import machine_name
 from offload.uplink import LinkState, Uplink
@@ -308,10 +308,10 @@ class DeviceRun:
         )
         self._totals.ran_on_device({0: captured.read_s, **run.seconds})
         self._next_seq = captured.seq + 1
-        if run.ended:
+        if isinstance(self._delivery, LocalDelivery):
+            self._finish_here(self._delivery, captured, run)
+        elif run.ended:
             self._put_ended(captured, run)
-        elif isinstance(self._delivery, LocalDelivery):
-            self._put_result(self._delivery, captured, run)
         else:
             self._put_frame(captured, split, run)
 
@@ -327,47 +327,32 @@ class DeviceRun:
         filtered = OutcomeRange(
             first=captured.seq, count=1, outcome=Outcome.FILTERED, task=run.filtered_by or ""
         )
-        self._end_frame(captured, filtered)
+        self._out.put_ended(filtered, captured_s=[captured.captured_s])
 
     def _put_failed(self, captured: Captured, task: str, reason: str, error: Exception) -> None:
         logger.debug("frame_failed", extra={"seq": captured.seq, "task": task}, exc_info=error)
         failed = OutcomeRange(
             first=captured.seq, count=1, outcome=Outcome.FAILED, task=task, reason=reason
         )
-        self._end_frame(captured, failed)
+        self._out.put_ended(failed, captured_s=[captured.captured_s])
 
-    def _end_frame(self, captured: Captured, outcome: OutcomeRange) -> None:
-        """Hand over a frame that ended here; in client only it may have changed a task's state."""
-        if not isinstance(self._delivery, LocalDelivery):
-            self._out.put_ended(outcome, captured_s=[captured.captured_s])
-            return
-        try:
-            state = self._bound.snapshot()
-        except TaskError as error:
-            logger.debug("snapshot_failed", exc_info=error)
-            state = None
-        finished = Finished(stream=self._options.stream, outcome=outcome, state=state)
-        self._delivery.put_finished(finished, captured_s=[captured.captured_s])
-
-    def _put_result(self, local: LocalDelivery, captured: Captured, run: PipelineRun) -> None:
-        try:
-            value = pack_result(run.result)
-            state = self._bound.snapshot()
-        except PayloadError as error:
-            reason = f"returned a result: {error}"
-            self._put_failed(captured, self._pipeline.names[-1], reason, error)
-            return
-        except TaskError as error:
-            self._put_failed(captured, error.task, error.reason, error)
-            return
+    def _finish_here(self, local: LocalDelivery, captured: Captured, run: PipelineRun) -> None:
+        settled = settle(
+            captured.seq,
+            filtered_by=run.filtered_by,
+            error=run.error,
+            result=run.result,
+            last_task=self._pipeline.names[-1],
+            snapshot=self._bound.snapshot,
+        )
         finished = Finished(
             stream=self._options.stream,
-            outcome=OutcomeRange(first=captured.seq, count=1, outcome=Outcome.RESULT),
+            outcome=settled.outcome,
             split=len(self._pipeline),
             captured_at=captured.captured_at,
             received_at=captured.captured_at,
-            value=value,
-            state=state,
+            value=settled.value,
+            state=settled.state,
         )
         local.put_finished(finished, captured_s=[captured.captured_s])
 

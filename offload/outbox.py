@@ -8,6 +8,7 @@ locks: its owner brings one.
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from offload.messages import MAX_RANGES, Ended, Frame, Outcome, OutcomeRange, extend_ranges
 
@@ -20,7 +21,7 @@ class Entry:
         first: Sequence number of its first frame.
         frame: The frame; None where the frames ended on the device.
         ranges: The ended frames' outcomes.
-        captured_s: Monotonic capture time of each frame that it covers, in order.
+        captured_s: Monotonic capture time of each of its frames, in order; dropped ones have none.
         sent_s: Monotonic time of the last send; None before the first.
         split: The frame's split; 0 for ended frames.
     """
@@ -46,8 +47,9 @@ class Entry:
 class Delivered:
     """One frame, or a run of frames that ended alike, is finished and stored.
 
-    ``captured_s`` has one monotonic time per frame, ``finished_s`` is when the device learned it.
-    ``sent_s`` and ``residence_s`` are None for frames that ended on the device.
+    ``captured_s`` has one monotonic time per frame, but none for dropped ones; ``finished_s`` is
+    when the device learned it. ``sent_s`` and ``residence_s`` are None for frames that ended on
+    the device.
     """
 
     outcome: OutcomeRange
@@ -113,7 +115,9 @@ class Outbox:
             last = Entry(first=ended.first)
             self._entries.append(last)
         extend_ranges(last.ranges, ended)
-        last.captured_s += captured_s
+        # Dropped frames have no latency. In an outage there may be millions of them.
+        if ended.outcome is not Outcome.DROPPED:
+            last.captured_s += captured_s
         self.next_seq = ended.stop
 
     def take(self, now: float) -> Entry:
@@ -174,7 +178,7 @@ def _ended_here(entry: Entry, now: float) -> list[Delivered]:
         Delivered(
             outcome=each,
             split=0,
-            captured_s=tuple(next(times) for _ in range(each.count)),
+            captured_s=() if each.outcome is Outcome.DROPPED else tuple(islice(times, each.count)),
             finished_s=now,
         )
         for each in entry.ranges

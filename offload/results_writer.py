@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from offload.errors import PayloadError, ResultsError
+from offload.errors import PayloadError, ResultsError, TaskError
 from offload.messages import Outcome, OutcomeRange
-from offload.results import Result, ResultsStore, StreamCommit, pack_state
+from offload.results import Result, ResultsStore, StreamCommit, pack_result, pack_state
 from offload.values import Value
 
 logger = logging.getLogger(__name__)
@@ -59,6 +59,54 @@ class Finished:
     task_seconds: dict[int, float] = field(default_factory=dict)
     payload_bytes: int = 0
     closes: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """How a frame ended that has run as far as it goes; see `settle`."""
+
+    outcome: OutcomeRange
+    value: bytes | None
+    state: dict[str, Value] | None
+
+
+def settle(
+    seq: int,
+    *,
+    filtered_by: str | None,
+    error: TaskError | None,
+    result: Value,
+    last_task: str,
+    snapshot: Callable[[], dict[str, Value] | None],
+) -> Settled:
+    """Pack what a frame's tasks brought; a result or a state that cannot be taken fails the frame.
+
+    Args:
+        seq: The frame.
+        filtered_by: Name of the task that ended it, if one did.
+        error: The task that raised, if one did.
+        result: What the last task returned; of no meaning if the frame ended before.
+        last_task: Name of the last task.
+        snapshot: Returns the state of the stream's tasks, or raises `TaskError`. It is taken of
+            every frame: one that ends early may have changed the state of a task before.
+    """
+    value: bytes | None = None
+    state: dict[str, Value] | None = None
+    try:
+        state = snapshot()
+        if error is None and filtered_by is None:
+            value = pack_result(result)
+    except PayloadError as problem:
+        error = TaskError(last_task, f"returned a result: {problem}")
+    except TaskError as problem:
+        error = error or problem
+    task, reason, kind = filtered_by or "", "", Outcome.FILTERED
+    if error is not None:
+        task, reason, kind = error.task, error.reason, Outcome.FAILED
+    elif filtered_by is None:
+        kind = Outcome.RESULT
+    outcome = OutcomeRange(first=seq, count=1, outcome=kind, task=task, reason=reason)
+    return Settled(outcome=outcome, value=value, state=state)
 
 
 class ResultsWriter:

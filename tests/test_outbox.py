@@ -158,14 +158,26 @@ def test_part_of_a_run_of_ended_frames_is_kept_until_all_of_it_is_stored() -> No
     assert box.acknowledge(3, (), (), 11.0) == []
     assert (box.position, box.frames, len(box)) == (3, 1, 1)
     (delivered,) = box.acknowledge(4, (), (), 12.0)
-    assert delivered.captured_s == (0.0, 1.0, 2.0, 3.0)
+    assert delivered.outcome == dropped(0, 4)
     assert len(box) == 0
+
+
+def test_dropped_frames_keep_no_capture_times_and_their_neighbours_keep_theirs() -> None:
+    box = outbox()
+    box.put_ended(dropped(0, 3), captured_s=[0.0, 1.0, 2.0])
+    filtered = OutcomeRange(first=3, count=2, outcome=Outcome.FILTERED, task="find")
+    box.put_ended(filtered, captured_s=[3.0, 4.0])
+    box.take(10.0)
+    delivered = box.acknowledge(5, (), (), 12.0)
+    assert [each.captured_s for each in delivered] == [(), (3.0, 4.0)]
 
 
 def test_each_range_of_a_run_is_delivered_with_the_times_of_its_frames() -> None:
     box = outbox()
-    box.put_ended(dropped(0, 2), captured_s=[0.0, 1.0])
-    box.put_ended(dropped(2, reason="late"), captured_s=[2.0])
+    find = OutcomeRange(first=0, count=2, outcome=Outcome.FILTERED, task="find")
+    measure = OutcomeRange(first=2, count=1, outcome=Outcome.FILTERED, task="measure")
+    box.put_ended(find, captured_s=[0.0, 1.0])
+    box.put_ended(measure, captured_s=[2.0])
     box.take(10.0)
     delivered = box.acknowledge(3, (), (), 11.0)
     assert [each.captured_s for each in delivered] == [(0.0, 1.0), (2.0,)]
