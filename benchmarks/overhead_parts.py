@@ -1,0 +1,190 @@
+"""The parts of what a frame costs, each measured alone and in this process.
+
+They are the methods that a frame passes on its way, called as the two programs call them. Without
+the waiting, the locks and the system calls of the programs their sum is less than a frame's cost.
+
+    for name, measure in parts(frames=20_000).items():
+        name, measure()["us"]
+"""
+
+import time
+import timeit
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import count
+
+from benchmarks import empty_app
+from benchmarks.measure import Contender
+from offload import values as wire_values
+from offload.auth import NONCE_BYTES
+from offload.messages import Acknowledgement, Frame, Open, Outcome, OutcomeRange, TaskTime, Welcome
+from offload.outbox import Delivered, Outbox
+from offload.session import CloudSession, DeviceSession
+from offload.telemetry import RunTotals
+from offload.wire import Piece
+from scheduler import Observation, OperatingPoint, ThroughputScheduler
+from task_interface import Context
+
+SPLIT = 1
+TASKS = len(empty_app.pipeline)
+
+
+def parts(*, frames: int) -> Mapping[str, Contender]:
+    """Return each part's measurement, in microseconds a frame, by the part's name.
+
+    Args:
+        frames: How many frames each measurement takes.
+    """
+    makers: Mapping[str, Callable[[], Callable[[], object]]] = {
+        "bare calls of the 6 tasks": lambda: run_bare,
+        "dispatch: BoundPipeline.run, with the tasks": _dispatch,
+        "scheduling: choose, observe": _scheduling,
+        "telemetry: RunTotals": _telemetry,
+        "values: pack, unpack": _values,
+        "window: put, take, acknowledge": _window,
+        "device session: send_frame": _sending,
+        "both sessions: a frame and its acknowledgement": _round_trip,
+    }
+    return {name: partial(_measure, make, frames) for name, make in makers.items()}
+
+
+def run_bare() -> object:
+    """Call the six tasks behind the source as plain Python does."""
+    value: object = 1
+    for function in empty_app.FUNCTIONS:
+        value = function(value)
+    return value
+
+
+def _measure(make: Callable[[], Callable[[], object]], frames: int) -> dict[str, float]:
+    return {"us": 1e6 * timeit.timeit(make(), number=frames, timer=time.process_time) / frames}
+
+
+def _dispatch() -> Callable[[], object]:
+    context = Context(stream="s", seq=0, captured_at=0.0)
+    return partial(
+        empty_app.pipeline.bind().run,
+        {"value_1": 1},
+        start=1,
+        stop=TASKS,
+        context=context,
+        clock=time.perf_counter,
+    )
+
+
+def _scheduling() -> Callable[[], object]:
+    scheduler = ThroughputScheduler(
+        [OperatingPoint(split=split) for split in empty_app.pipeline.splits],
+        target_fps=1000.0,
+        start=OperatingPoint(split=SPLIT),
+    )
+
+    def step() -> None:
+        now = time.monotonic()
+        split = scheduler.choose(now).point.split
+        scheduler.observe(Observation(at_s=now, split=split, waited_for_source_s=0.0))
+
+    return step
+
+
+def _telemetry() -> Callable[[], object]:
+    totals = RunTotals(empty_app.pipeline.names)
+    seconds = dict.fromkeys(range(TASKS), 1e-6)
+
+    def step() -> None:
+        totals.chose(SPLIT)
+        totals.ran_on_device(seconds)
+        now = time.monotonic()
+        outcome = OutcomeRange(first=0, count=1, outcome=Outcome.RESULT)
+        delivered = Delivered(
+            outcome=outcome, split=SPLIT, captured_s=(now - 0.01,), finished_s=now
+        )
+        totals.finished(delivered)
+        totals.rate.per_second(now)
+
+    return step
+
+
+def _values() -> Callable[[], object]:
+    def step() -> object:
+        packed = wire_values.pack({"value_1": 1})
+        return wire_values.unpack(packed.tree, packed.buffers)
+
+    return step
+
+
+def _window() -> Callable[[], object]:
+    outbox = Outbox(position=0, max_entries=32)
+    seqs = count()
+
+    def step() -> object:
+        seq = next(seqs)
+        now = time.monotonic()
+        outbox.put_frame(_frame(seq), captured_s=now)
+        outbox.take(now)
+        return outbox.acknowledge(seq + 1, (), (0.001,), now)
+
+    return step
+
+
+def _sending() -> Callable[[], object]:
+    device, _ = _open_sessions()
+    seqs = count()
+
+    def step() -> object:
+        device.send_frame(_frame(next(seqs)))
+        return device.take_outgoing()
+
+    return step
+
+
+def _round_trip() -> Callable[[], object]:
+    device, cloud = _open_sessions()
+    seqs = count()
+    times = tuple(TaskTime(task=index, runs=1, seconds=1e-6) for index in range(SPLIT, TASKS))
+
+    def step() -> None:
+        seq = next(seqs)
+        device.send_frame(_frame(seq))
+        _pass(device, cloud)
+        cloud.acknowledge(
+            Acknowledgement(next_seq=seq + 1, residences_s=(0.001,), task_times=times)
+        )
+        _pass(cloud, device)
+
+    return step
+
+
+def _frame(seq: int) -> Frame:
+    return Frame(seq=seq, split=SPLIT, captured_at=1.5, tree={"value_1": 1})
+
+
+def _open_sessions() -> tuple[DeviceSession, CloudSession]:
+    """Return the two ends of a session after their handshake."""
+    opening = Open(app="a", fingerprint=[], stream="s", device="d")
+    device = DeviceSession(opening=opening, token=None, nonce=bytes(NONCE_BYTES))
+    cloud = CloudSession(secret_for=_no_secret, insecure=True, nonce=bytes(NONCE_BYTES))
+    for sender, receiver in ((device, cloud), (cloud, device), (device, cloud)):
+        _pass(sender, receiver)
+    cloud.accept(Welcome(next_seq=0, durable=False))
+    _pass(cloud, device)
+    return device, cloud
+
+
+def _no_secret(_name: str) -> None:
+    """Know no token."""
+
+
+def _pass(sender: DeviceSession | CloudSession, receiver: DeviceSession | CloudSession) -> None:
+    """Give the receiver what the sender has queued, as a socket would."""
+    data = _joined(sender.take_outgoing())
+    while data:
+        buffer = receiver.buffer()
+        byte_count = min(len(buffer), len(data))
+        buffer[:byte_count] = data[:byte_count]
+        receiver.received(byte_count)
+        data = data[byte_count:]
+
+
+def _joined(pieces: list[Piece]) -> bytes:
+    return pieces[0] if len(pieces) == 1 and isinstance(pieces[0], bytes) else b"".join(pieces)
