@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from offload import values
+from offload.encodings import MAX_DECODED_BYTES, PACKED, RAW, Encoding, Trial, parse
 from offload.errors import PayloadError
 from offload.values import Packed, Value, pack, unpack
 
@@ -346,7 +347,7 @@ def test_the_number_of_buffers_is_limited_at_both_ends() -> None:
     ("tree", "message"),
     [
         ([], "list has no known tag"),
-        ([9], "list has no known tag"),
+        ([11], "list has no known tag"),
         ([-1], "list has no known tag"),
         ([True], "list has no known tag"),
         ([0.0], "list has no known tag"),
@@ -397,6 +398,24 @@ def test_the_number_of_buffers_is_limited_at_both_ends() -> None:
         ([7, "|u1", b"ab", 2, 1, 2], "array has 2 bytes, which do not fit"),
         ([8, "|u1", b"ab", 2, 3, -1], "array has a dimension"),
         ([8, "|u1", b"", 2, 0, 2**63, 0, 0], "array is empty, but"),
+        ([9, "|u1", b"", 0], "mask is malformed"),
+        ([9, "|u1", b"", 0, 256, 8], "mask is malformed"),
+        ([9, "|u1", b"", -1, 0, 8], "mask is malformed"),
+        ([9, "|u1", b"", 0, True, 8], "mask is malformed"),
+        ([9, "|i1", b"", 0, 1, 8], r"mask has dtype \|i1, expected \|b1 or \|u1"),
+        ([9, "<u2", b"", 0, 1, 8], "mask has dtype <u2"),
+        ([9, "|O", b"", 0, 1, 8], "array has no known dtype"),
+        ([9, "|u1", "", 0, 1, 8], "place is not the next buffer"),
+        ([9, "|u1", b"", 0, 1, -8], "array has a dimension that is not"),
+        ([9, "|u1", b"", 0, 1, 8], "mask cannot be decoded: mask does not decompress"),
+        ([9, "|u1", b"", 0, 1, 0], "mask cannot be decoded: encoded array is 0 bytes"),
+        ([9, "|u1", b"", 0, 1, 2**30], "value makes more than 67108864 bytes when all is decoded"),
+        ([9, "|u1", b"", 0, 1, *[1] * 33], "array has 33 dimensions"),
+        ([10], "picture is malformed"),
+        ([10, b"", 4, 4, 4], "picture cannot be decoded: picture has shape"),
+        ([10, b"", 4, 4], "picture cannot be decoded: picture is no complete JPEG"),
+        ([10, b"", 2**20, 2**20, 3], "value makes more than 67108864 bytes"),
+        ([10, 0, 4, 4], "place is past the last of 0 buffers"),
     ],
     ids=lambda value: repr(value)[:30],
 )
@@ -425,3 +444,134 @@ def test_a_long_key_of_a_peer_is_cut_and_escaped_in_messages() -> None:
         unpack({"\n" * 1000: []}, [])
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 200
+
+
+# Encodings
+
+
+JPEG = parse("jpeg:90")
+
+
+class Ticks:
+    """A clock that is one second later each time it is read."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1
+        return self.now
+
+
+def spot(*, side: int = 300) -> Any:
+    mask = np.zeros((side, side), np.uint8)
+    mask[50:90, 20:70] = 255
+    return mask
+
+
+def noise() -> Any:
+    return np.random.default_rng(0).integers(0, 256, (100, 120, 3), dtype=np.uint8)
+
+
+def test_a_named_mask_travels_as_bits_and_arrives_bit_for_bit() -> None:
+    packed = pack({"mask": spot(), "time_s": 1.5}, encodings={"mask": PACKED})
+    assert isinstance(packed.tree, dict)
+    tag, dtype, data, low, high, *shape = packed.tree["mask"]
+    assert (tag, dtype, low, high, shape) == (9, "|u1", 0, 255, [300, 300])
+    assert type(data) is bytes
+    assert len(data) < 300
+    assert packed.buffers == ()
+    assert_same(received(packed), {"mask": spot(), "time_s": 1.5})
+
+
+def test_a_mask_that_stays_large_gets_a_buffer() -> None:
+    sent = {"mask": noise() > 127, "more": np.zeros(400)}
+    packed = pack(sent, encodings={"mask": PACKED})
+    assert isinstance(packed.tree, dict)
+    assert packed.tree["mask"][:3] == [9, "|b1", 0]
+    assert packed.tree["more"][:3] == [3, np.dtype("f8").str, 1]
+    assert_same(received(packed), sent)
+
+
+def test_a_named_picture_travels_as_jpeg_and_arrives_writable() -> None:
+    packed = pack({"frame": noise()}, encodings={"frame": JPEG})
+    assert packed.tree == {"frame": [10, 0, 100, 120, 3]}
+    found = received(packed)
+    assert isinstance(found, dict)
+    assert found["frame"].shape == (100, 120, 3)
+    assert found["frame"].flags.writeable
+
+
+@pytest.mark.parametrize("encoding", [PACKED, JPEG])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *[None, 1.5, "text", {"mask": [1]}, [np.zeros(900, np.uint8)]],
+        *[np.zeros(900, "f4"), np.arange(900, dtype=np.uint8), np.zeros((0, 900), np.uint8)],
+        np.zeros(256, np.uint8),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_what_an_encoding_does_not_fit_travels_raw(value: Value, encoding: Encoding) -> None:
+    packed = pack({"it": value, "more": 1}, encodings={"it": encoding})
+    plain = pack({"it": value, "more": 1})
+    assert (packed.tree, packed.buffers) == (plain.tree, plain.buffers)
+    [trial] = packed.trials
+    assert trial.travelled_bytes == trial.raw_bytes == getattr(value, "nbytes", 0)
+
+
+def test_values_keep_their_order_and_their_own_encodings() -> None:
+    sent = {"frame": noise(), "mask": spot(), "other": spot(), "time_s": 1.5}
+    packed = pack(sent, encodings={"mask": PACKED, "frame": JPEG, "absent": PACKED, "other": RAW})
+    assert isinstance(packed.tree, dict)
+    assert list(packed.tree) == ["frame", "mask", "other", "time_s"]
+    assert [each[0] for each in list(packed.tree.values())[:3]] == [10, 9, 3]
+    assert [each.name for each in packed.trials] == ["frame", "mask"]
+
+
+def test_a_trial_says_what_an_encoding_cost() -> None:
+    packed = pack({"mask": spot(), "time_s": 1.5}, encodings={"mask": PACKED}, clock=Ticks())
+    assert isinstance(packed.tree, dict)
+    assert packed.trials == (
+        Trial(
+            name="mask",
+            encoding=PACKED,
+            raw_bytes=90_000,
+            travelled_bytes=len(packed.tree["mask"][2]),
+            encode_s=1.0,
+        ),
+    )
+
+
+def test_without_encodings_there_are_no_trials() -> None:
+    assert pack({"mask": spot()}).trials == ()
+    assert pack(spot(), encodings={"mask": PACKED}).trials == ()
+
+
+def test_what_all_encoded_values_take_is_limited_at_both_ends() -> None:
+    half = np.zeros(MAX_DECODED_BYTES // 2, np.uint8)
+    both: dict[str, Value] = {"a": half, "b": half}
+    packed = pack({**both, "c": spot()}, encodings=dict.fromkeys("abc", PACKED))
+    assert [trial.travelled_bytes == trial.raw_bytes for trial in packed.trials] == [
+        *[False, False, True],
+    ]
+    tree: Any = packed.tree
+    assert tree["c"][0] == 3
+    assert_same(received(packed), {**both, "c": spot()})
+    with pytest.raises(PayloadError, match="more than 67108864 bytes when all is decoded"):
+        unpack([0, tree["a"], tree["b"], [9, "|u1", b"", 0, 1, 1]], packed.buffers)
+
+
+def test_a_mask_of_too_many_dimensions_is_refused_like_any_array() -> None:
+    if np.lib.NumpyVersion(np.__version__) < "2.0.0":
+        pytest.skip("numpy 1 stops at 32")
+    with pytest.raises(PayloadError, match="has 33 dimensions, expected at most 32"):
+        pack({"mask": np.zeros((300,) + (1,) * 32, np.uint8)}, encodings={"mask": PACKED})
+
+
+def test_a_damaged_mask_is_refused_with_its_place() -> None:
+    packed = pack({"mask": spot()}, encodings={"mask": PACKED})
+    tree: Any = packed.tree
+    tree["mask"][-1] += 8
+    with pytest.raises(PayloadError, match=r"^mask at mask cannot be decoded: mask does not"):
+        received(packed)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from offload.encodings import PACKED, Jpeg, Mask, decode_jpeg, decode_mask, encode_jpeg, encode_mask
 from offload.errors import PayloadError
 from offload.values import Packed, Value, pack, unpack
 
@@ -52,7 +53,7 @@ values = st.recursive(
 # Pieces of real trees in wrong places come further than noise does.
 hints = st.sampled_from(
     [
-        *range(-1, 10),
+        *range(-1, 12),
         2**31,
         2**32,
         2**62,
@@ -62,12 +63,12 @@ hints = st.sampled_from(
     ]
 )
 plain = hints | st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
-tagged = st.builds(lambda tag, rest: [tag, *rest], st.integers(0, 8), st.lists(hints, max_size=9))
+tagged = st.builds(lambda tag, rest: [tag, *rest], st.integers(0, 10), st.lists(hints, max_size=9))
 trees = st.recursive(
     plain | tagged,
     lambda inner: (
         st.lists(inner, max_size=6)
-        | st.builds(lambda tag, rest: [tag, *rest], st.integers(0, 8), st.lists(inner, max_size=6))
+        | st.builds(lambda tag, rest: [tag, *rest], st.integers(0, 10), st.lists(inner, max_size=6))
         | st.dictionaries(st.text(max_size=5) | st.integers(), inner, max_size=4)
     ),
     max_leaves=15,
@@ -139,3 +140,81 @@ def test_a_damaged_tree_gives_a_value_or_a_payload_error(value: Value, data: st.
     except PayloadError:
         return
     assert same(received(pack(found)), found)
+
+
+two_valued = st.tuples(
+    npst.arrays(bool, npst.array_shapes(max_dims=4, max_side=40)),
+    st.integers(0, 255),
+    st.integers(0, 255),
+).map(lambda drawn: np.where(drawn[0], drawn[1], drawn[2]).astype(np.uint8))
+masks = two_valued | two_valued.map(lambda mask: mask.astype(bool)) | two_valued.map(np.transpose)
+
+
+@given(st.dictionaries(st.text(max_size=3), masks | arrays | leaves, max_size=4))
+def test_any_value_arrives_as_it_was_sent_by_a_lossless_encoding(value: dict[str, Value]) -> None:
+    packed = pack(value, encodings=dict.fromkeys(value, PACKED))
+    assert is_plain(packed.tree)
+    assert same(received(packed), value)
+    assert len(packed.trials) == len(value)
+
+
+@given(masks)
+def test_any_array_of_two_values_is_a_mask(mask: np.ndarray[Any, Any]) -> None:
+    encoded = encode_mask(mask)
+    assert encoded is not None
+    assert same(decode_mask(encoded, mask.shape, mask.dtype), np.ascontiguousarray(mask))
+
+
+dimensions = st.lists(st.integers(0, 70), max_size=4)
+
+
+@given(st.binary(max_size=200), dimensions, st.integers(0, 255), st.integers(0, 255))
+def test_garbage_is_a_mask_or_a_payload_error(
+    data: bytes, shape: list[int], low: int, high: int
+) -> None:
+    try:
+        found = decode_mask(Mask(low=low, high=high, data=data), shape, np.dtype(np.uint8))
+    except PayloadError:
+        return
+    assert list(found.shape) == shape
+    assert set(np.unique(found)) <= {low, high}
+
+
+@given(masks, st.data())
+def test_a_damaged_mask_is_a_mask_or_a_payload_error(
+    mask: np.ndarray[Any, Any], data: st.DataObject
+) -> None:
+    encoded = encode_mask(mask)
+    assert encoded is not None
+    damaged = Mask(low=encoded.low, high=encoded.high, data=_damaged(bytes(encoded.data), data))
+    try:
+        found = decode_mask(damaged, mask.shape, mask.dtype)
+    except PayloadError:
+        return
+    assert found.shape == mask.shape
+
+
+pictures = st.sampled_from([(9, 17, 3), (16, 8), (1, 1, 3), (40, 33)]).flatmap(
+    lambda shape: npst.arrays(np.uint8, shape)
+)
+
+
+@given(pictures, st.integers(1, 100), st.data())
+def test_a_damaged_picture_is_a_picture_or_a_payload_error(
+    picture: np.ndarray[Any, Any], quality: int, data: st.DataObject
+) -> None:
+    encoded = encode_jpeg(picture, quality)
+    assert encoded is not None
+    damaged = Jpeg(data=_damaged(bytes(encoded.data), data))
+    try:
+        found = decode_jpeg(damaged, picture.shape)
+    except PayloadError:
+        return
+    assert (found.shape, found.dtype) == (picture.shape, picture.dtype)
+
+
+def _damaged(sound: bytes, data: st.DataObject) -> bytes:
+    """Change some bytes, or cut or add some."""
+    start = data.draw(st.integers(0, len(sound)))
+    stop = data.draw(st.integers(start, min(len(sound), start + 8)))
+    return sound[:start] + data.draw(st.binary(max_size=8)) + sound[stop:]
