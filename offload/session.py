@@ -56,7 +56,9 @@ from offload.wire import (
     MAX_MESSAGE_BYTES,
     Decoder,
     Piece,
+    TakeMemory,
     encode,
+    fresh_memory,
 )
 
 # A device that offers no token says so with an empty name.
@@ -81,9 +83,9 @@ class State(Enum):
 class _Session:
     """What both ends share: a decoder, a queue of pieces to send, a state."""
 
-    def __init__(self, *, max_message_bytes: int) -> None:
+    def __init__(self, decoder: Decoder) -> None:
         self.state = State.HELLO
-        self._decoder = Decoder(max_message_bytes=max_message_bytes)
+        self._decoder = decoder
         self._outgoing: list[Piece] = []
 
     def buffer(self) -> memoryview:
@@ -110,8 +112,10 @@ class _Session:
         self._require(State.OPEN, State.ENDING)
         self._send(control)
 
-    def _send(self, message: Message) -> None:
-        self._outgoing += encode(message)
+    def _send(self, message: Message) -> int:
+        pieces = encode(message)
+        self._outgoing += pieces
+        return sum(map(len, pieces))
 
     def _require(self, *states: State) -> None:
         if self.state not in states:
@@ -134,7 +138,7 @@ class DeviceSession(_Session):
 
     def __init__(self, *, opening: Open, token: Token | None, nonce: bytes) -> None:
         """Queue the hello."""
-        super().__init__(max_message_bytes=ENVELOPE_ONLY_BYTES)
+        super().__init__(Decoder(max_message_bytes=ENVELOPE_ONLY_BYTES))
         self._opening = opening
         self._token = token
         self._nonce = nonce
@@ -163,16 +167,19 @@ class DeviceSession(_Session):
             if (event := self._receive(message)) is not None
         ]
 
-    def send_frame(self, frame: Frame) -> None:
-        """Queue a frame; frames and ended ranges must follow each other without a gap.
+    def send_frame(self, frame: Frame) -> int:
+        """Queue a frame, and return the size of its message in bytes.
+
+        Frames and ended ranges must follow each other without a gap.
 
         Raises:
             PayloadError: The frame is too large for one message; nothing was queued.
         """
         self._require(State.OPEN)
         self._check_next(frame.seq)
-        self._send(frame)
+        message_bytes = self._send(frame)
         self._sent = frame.seq + 1
+        return message_bytes
 
     def send_ended(self, ended: Ended) -> None:
         """Queue the outcomes of frames that ended on the device."""
@@ -282,11 +289,19 @@ class CloudSession(_Session):
         secret_for: Returns the secret of a token's name, or None if there is no such token.
         insecure: Accept devices that know no token.
         nonce: `NONCE_BYTES` fresh random bytes.
+        take_memory: Where the memory for frames' payloads comes from.
     """
 
-    def __init__(self, *, secret_for: SecretFor, insecure: bool, nonce: bytes) -> None:
+    def __init__(
+        self,
+        *,
+        secret_for: SecretFor,
+        insecure: bool,
+        nonce: bytes,
+        take_memory: TakeMemory = fresh_memory,
+    ) -> None:
         """Wait for the hello."""
-        super().__init__(max_message_bytes=HANDSHAKE_BYTES)
+        super().__init__(Decoder(max_message_bytes=HANDSHAKE_BYTES, take_memory=take_memory))
         self._secret_for = secret_for
         self._insecure = insecure
         self._nonce = nonce

@@ -10,14 +10,13 @@ buffer.
 """
 
 import struct
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterator
 from typing import Final, cast
 
 import msgpack
 
 from offload.errors import PayloadError, RemoteProtocolError
-from offload.messages import Fields, Frame, Message, decode_message
+from offload.messages import Fields, Frame, Message, MessageType, decode_message
 from offload.values import MAX_BUFFERS
 
 # Magic, message type, a reserved zero byte, envelope bytes, payload bytes.
@@ -27,6 +26,12 @@ MAGIC: Final = b"TO"
 # An envelope describes; what is large travels behind it. msgpack's own limits do not bound memory
 # (16 MiB of empty arrays unpack to over 1 GiB), 64 KiB of anything unpack to a few MiB at most.
 MAX_ENVELOPE_BYTES: Final = 64 * 1024
+
+# A tree of values past this travels as a piece of the payload, so that a long list does not meet
+# the envelope's limit. Its own limit bounds what a hostile one unpacks to: an empty list is one
+# byte here and 64 bytes there. The 100,000 numbers that a tree may hold at most take 900 KB.
+MAX_INLINE_TREE_BYTES: Final = 4096
+MAX_TREE_BYTES: Final = 1024 * 1024
 
 # Before a peer has proved that it knows a token it gets no more memory than a handshake needs.
 HANDSHAKE_BYTES: Final = 1024
@@ -41,17 +46,23 @@ ENVELOPE_ONLY_BYTES: Final = HEADER.size + MAX_ENVELOPE_BYTES
 # Payload pieces start at multiples of this, so that arrays of 8-byte numbers are aligned views.
 ALIGNMENT: Final = 8
 
+_NO_PAYLOAD: Final = memoryview(b"")
+
 _PADDING: Final = tuple(bytes(count) for count in range(ALIGNMENT))
 
 Piece = bytes | memoryview
+
+# Where a decoder gets the memory for a payload of so many bytes.
+TakeMemory = Callable[[int], memoryview]
 
 
 def encode(message: Message) -> list[Piece]:
     """Return the pieces of ``message``, in order, for one gathering send.
 
     Raises:
-        PayloadError: The envelope is larger than `MAX_ENVELOPE_BYTES`, or the whole message larger
-            than `MAX_MESSAGE_BYTES`; or it has a text or a number that msgpack cannot hold.
+        PayloadError: The envelope is larger than `MAX_ENVELOPE_BYTES`, the tree of values larger
+            than `MAX_TREE_BYTES`, or the whole message larger than `MAX_MESSAGE_BYTES`; or it has a
+            text or a number that msgpack cannot hold.
     """
     fields: dict[str, object] = message.fields()
     pieces: list[Piece] = [b""]
@@ -59,12 +70,18 @@ def encode(message: Message) -> list[Piece]:
     if isinstance(message, Frame) and message.buffers:
         fields["sizes"] = [each.nbytes for each in message.buffers]
         for each in message.buffers:
-            pieces.append(each)
-            payload_bytes += each.nbytes
-            if padding := -each.nbytes % ALIGNMENT:
-                pieces.append(_PADDING[padding])
-                payload_bytes += padding
-    envelope = _pack_envelope(fields)
+            payload_bytes += _append_piece(pieces, each)
+    envelope = _pack(fields)
+    if len(envelope) > MAX_INLINE_TREE_BYTES and isinstance(message, Frame):
+        tree = _pack(fields.pop("values"))
+        if len(tree) > MAX_TREE_BYTES:
+            raise PayloadError(
+                f"values take {len(tree)} bytes beside their buffers, expected at most "
+                f"{MAX_TREE_BYTES}: give long lists of numbers as an array"
+            )
+        fields["tree"] = len(tree)
+        payload_bytes += _append_piece(pieces, tree)
+        envelope = _pack(fields)
     if len(envelope) > MAX_ENVELOPE_BYTES:
         raise PayloadError(
             f"envelope is {len(envelope)} bytes, expected at most {MAX_ENVELOPE_BYTES}"
@@ -78,21 +95,41 @@ def encode(message: Message) -> list[Piece]:
     return pieces
 
 
+def _append_piece(pieces: list[Piece], piece: Piece) -> int:
+    """Append ``piece`` and its padding, and return how many bytes these are."""
+    pieces.append(piece)
+    if padding := -len(piece) % ALIGNMENT:
+        pieces.append(_PADDING[padding])
+    return len(piece) + padding
+
+
+def fresh_memory(size: int) -> memoryview:
+    """Return ``size`` bytes of memory of their own."""
+    return memoryview(bytearray(size))
+
+
 class Decoder:
     """Turns received bytes into messages, however the stream is cut.
 
     Args:
         max_message_bytes: Largest message that is accepted. It may be raised between messages, as
             it is once a peer has proved who it is.
+        take_memory: Where the memory for payloads comes from.
     """
 
-    # Takes a full envelope with its header; small enough that little of a large payload is received
-    # here, from where it has to be copied.
+    # Takes a full envelope with its header.
     STAGING_BYTES: Final = HEADER.size + MAX_ENVELOPE_BYTES
 
-    def __init__(self, *, max_message_bytes: int) -> None:
+    # What is read ahead after a message with a large payload: the next is probably alike, and what
+    # of a payload is received here has to be copied. A frame's envelope is 100 bytes or so.
+    READ_AHEAD_BYTES: Final = 512
+    LARGE_PAYLOAD_BYTES: Final = 64 * 1024
+
+    def __init__(self, *, max_message_bytes: int, take_memory: TakeMemory = fresh_memory) -> None:
         """Start at the boundary of a message."""
         self.max_message_bytes = max_message_bytes
+        self._take_memory = take_memory
+        self._read_ahead_bytes = self.STAGING_BYTES
         self._staging = bytearray(self.STAGING_BYTES)
         self._view = memoryview(self._staging)
         self._start = 0
@@ -116,7 +153,8 @@ class Decoder:
             return self._payload[self._payload_filled :]
         if self._start == self._stop:
             self._start = self._stop = 0
-        elif self._stop == len(self._staging):
+            return self._view[: self._read_ahead_bytes]
+        if self._stop == len(self._staging):
             # A message that begins near the end moves to the front; it is at most an envelope.
             kept = bytes(self._view[self._start : self._stop])
             self._view[: len(kept)] = kept
@@ -146,7 +184,13 @@ class Decoder:
         if self._payload_filled < len(self._payload):
             return None
         payload, self._payload = self._payload, None
-        return decode_message(self._kind, self._fields, _pieces(self._fields, payload))
+        if not payload and "sizes" not in self._fields:
+            return decode_message(self._kind, self._fields)
+        pieces = _pieces(self._fields, payload)
+        if "tree" in self._fields and self._kind == MessageType.FRAME:
+            tree = _unpack(pieces.pop(), MAX_TREE_BYTES, "tree of values")
+            self._fields = {**self._fields, "values": tree}
+        return decode_message(self._kind, self._fields, pieces)
 
     def _begin(self) -> bool:
         """Read header and envelope, if they are complete, and begin the payload."""
@@ -165,13 +209,15 @@ class Decoder:
         self._kind = kind
         self._fields = _unpack_envelope(self._view[begin : begin + envelope_bytes])
         self._start = begin + envelope_bytes
-        # The payload's own buffer: arrays are views on it and may outlive this decoder.
-        self._payload = memoryview(bytearray(payload_bytes))
-        self._payload_filled = min(payload_bytes, self._stop - self._start)
-        self._payload[: self._payload_filled] = self._view[
-            self._start : self._start + self._payload_filled
-        ]
-        self._start += self._payload_filled
+        large = payload_bytes > self.LARGE_PAYLOAD_BYTES
+        self._read_ahead_bytes = self.READ_AHEAD_BYTES if large else self.STAGING_BYTES
+        # The payload's own memory: arrays are views on it and may outlive this decoder.
+        self._payload = self._take_memory(payload_bytes) if payload_bytes else _NO_PAYLOAD
+        filled = min(payload_bytes, self._stop - self._start)
+        if filled:
+            self._payload[:filled] = self._view[self._start : self._start + filled]
+        self._payload_filled = filled
+        self._start += filled
         return True
 
     def _check_sizes(self, envelope_bytes: int, payload_bytes: int) -> None:
@@ -186,54 +232,63 @@ class Decoder:
             )
 
 
-def _pack_envelope(fields: Fields) -> bytes:
+def _pack(plain: object) -> bytes:
     try:
-        return cast("bytes", msgpack.packb(fields))
+        return cast("bytes", msgpack.packb(plain))
     # Surrogates, as in a file name that is no UTF-8, are a ValueError; ints past 64 bits overflow.
     except (ValueError, OverflowError) as error:
         raise PayloadError(f"message cannot be encoded: {error}") from error
 
 
 def _unpack_envelope(envelope: memoryview) -> Fields:
+    fields = _unpack(envelope, MAX_ENVELOPE_BYTES, "envelope")
+    if not isinstance(fields, dict) or not all(type(key) is str for key in fields):
+        raise RemoteProtocolError("envelope is no map with text keys")
+    return fields
+
+
+def _unpack(packed: memoryview, max_bytes: int, name: str) -> object:
+    if len(packed) > max_bytes:
+        raise RemoteProtocolError(f"{name} is {len(packed)} bytes, expected at most {max_bytes}")
     try:
         # A list is made as long as it claims to be before its items are read, and a thousand of
         # them nest in 3 KiB. Skipping makes nothing, and finds that the items are not there.
-        claims = msgpack.Unpacker(max_buffer_size=MAX_ENVELOPE_BYTES)
-        claims.feed(envelope)
+        claims = msgpack.Unpacker(max_buffer_size=max_bytes)
+        claims.feed(packed)
         claims.skip()
         # Two ways to say that there are no extension types: the limit stops those with content,
         # timestamps among them, the hook empty ones.
-        fields = msgpack.unpackb(envelope, max_ext_len=0, ext_hook=_refuse_extension)
+        return msgpack.unpackb(packed, max_ext_len=0, ext_hook=_refuse_extension)
     # msgpack reports what is malformed, nested too deep or a bad key as ValueError or a subclass of
     # it, a key that cannot be hashed as TypeError, what ends too early as OutOfData.
     except (ValueError, TypeError, msgpack.OutOfData) as error:
         raise RemoteProtocolError(
-            f"envelope is no msgpack: {str(error) or type(error).__name__}"
+            f"{name} is no msgpack: {str(error) or type(error).__name__}"
         ) from error
-    if not isinstance(fields, dict) or not all(isinstance(key, str) for key in fields):
-        raise RemoteProtocolError("envelope is no map with text keys")
-    return fields
 
 
 def _refuse_extension(code: int, data: bytes) -> object:  # noqa: ARG001  # msgpack's signature
     raise ValueError(f"extension type {code}, expected none")
 
 
-def _pieces(fields: Fields, payload: memoryview) -> Sequence[memoryview]:
-    """Cut the payload into the pieces whose sizes the envelope declares."""
+def _pieces(fields: Fields, payload: memoryview) -> list[memoryview]:
+    """Cut the payload into the pieces whose sizes the envelope declares; the tree comes last."""
     sizes = fields.get("sizes", [])
-    if not isinstance(sizes, list) or not all(type(each) is int and each >= 0 for each in sizes):
+    if not isinstance(sizes, list):
         raise RemoteProtocolError("sizes of the payload's pieces are no list of byte counts")
     if len(sizes) > MAX_BUFFERS:
         raise RemoteProtocolError(
             f"payload has {len(sizes)} pieces, expected at most {MAX_BUFFERS}"
         )
-    starts = [0]
+    if "tree" in fields:
+        sizes = [*sizes, fields["tree"]]
+    pieces: list[memoryview] = []
+    start = 0
     for size in sizes:
-        starts.append(starts[-1] + size + -size % ALIGNMENT)
-    if starts[-1] != len(payload):
-        raise RemoteProtocolError(f"payload is {len(payload)} bytes, its pieces {starts[-1]}")
-    return [
-        payload[start : start + size]
-        for (start, _), size in zip(pairwise(starts), sizes, strict=True)
-    ]
+        if type(size) is not int or size < 0:
+            raise RemoteProtocolError("sizes of the payload's pieces are no list of byte counts")
+        pieces.append(payload[start : start + size])
+        start += size + -size % ALIGNMENT
+    if start != len(payload):
+        raise RemoteProtocolError(f"payload is {len(payload)} bytes, its pieces {start}")
+    return pieces

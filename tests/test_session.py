@@ -394,7 +394,7 @@ def test_a_confirmation_before_all_is_acknowledged_is_refused_on_both_ends() -> 
 def test_nothing_is_sent_after_the_end() -> None:
     pair = SessionPair().open()
     pair.device.send_end()
-    calls: list[Callable[[], None]] = [
+    calls: list[Callable[[], object]] = [
         lambda: pair.device.send_frame(frame(0)),
         lambda: pair.device.send_ended(ended(dropped(0))),
         pair.device.send_end,
@@ -562,7 +562,7 @@ def test_a_device_takes_only_what_belongs_to_its_state(state: State, message: Me
 @pytest.mark.parametrize("state", [State.HELLO, State.OPENING])
 def test_a_device_sends_nothing_of_a_stream_before_it_is_open(state: State) -> None:
     device = device_in(state)
-    calls: list[Callable[[], None]] = [
+    calls: list[Callable[[], object]] = [
         lambda: device.send_frame(frame(0)),
         lambda: device.send_ended(ended(dropped(0))),
         lambda: device.send_control(Control(name="x")),

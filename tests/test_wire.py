@@ -15,6 +15,7 @@ from offload.wire import (
     HANDSHAKE_BYTES,
     MAX_ENVELOPE_BYTES,
     MAX_MESSAGE_BYTES,
+    MAX_TREE_BYTES,
     Decoder,
     encode,
 )
@@ -330,3 +331,48 @@ def test_the_document_names_every_message_type_and_refusal_code() -> None:
         assert f"| {kind:d} | {kind.name.lower()} |" in document
     for code in RefusalCode:
         assert f"| `{code}` |" in document
+
+
+def with_tree(tree: object, *, payload: bytes = b"") -> Frame:
+    buffers = (memoryview(payload),) if payload else ()
+    return Frame(seq=0, split=1, captured_at=0.0, tree=tree, buffers=buffers)
+
+
+@pytest.mark.parametrize("payload", [b"", b"ball"])
+def test_a_tree_too_large_for_an_envelope_travels_in_the_payload(payload: bytes) -> None:
+    tree = {"numbers": [0, *(float(each) for each in range(50_000))]}
+    data = encoded(with_tree(tree, payload=payload))
+    assert struct.unpack_from("!2sBxII", data)[2] < 100
+    (message,) = feed(decoder(), data)
+    assert message == with_tree(tree, payload=payload)
+
+
+def test_a_tree_past_its_limit_is_a_payload_error_at_the_sender() -> None:
+    tree = {"text": "x" * MAX_TREE_BYTES}
+    with pytest.raises(PayloadError, match="give long lists of numbers as an array"):
+        encode(with_tree(tree))
+
+
+@pytest.mark.parametrize(
+    ("fields", "payload", "why"),
+    [
+        ({"tree": 8}, bytes(16), "payload is 16 bytes, its pieces 8"),
+        ({"tree": "8"}, bytes(8), "no list of byte counts"),
+        ({"tree": 8}, b"\xc1" * 8, "tree of values is no msgpack"),
+        ({"tree": 2 * MAX_TREE_BYTES}, bytes(2 * MAX_TREE_BYTES), "expected at most 1048576"),
+    ],
+)
+def test_a_tree_in_the_payload_that_is_none_is_refused(
+    fields: dict[str, object], payload: bytes, why: str
+) -> None:
+    with pytest.raises(RemoteProtocolError, match=why):
+        feed(decoder(), frame_bytes(fields, payload))
+
+
+def test_after_a_large_payload_little_is_read_ahead_so_that_little_is_copied() -> None:
+    receiver = decoder()
+    assert len(receiver.buffer()) == Decoder.STAGING_BYTES
+    feed(receiver, encoded(frame(0, payload=bytes(100_000))))
+    assert len(receiver.buffer()) == Decoder.READ_AHEAD_BYTES
+    feed(receiver, encoded(frame(1, payload=bytes(100))))
+    assert len(receiver.buffer()) == Decoder.STAGING_BYTES
