@@ -168,7 +168,7 @@ class Scene:
         _draw_disc(picture, ball.x, ball.y, ball.radius, _RIM_COLOUR)
         _draw_disc(picture, ball.x, ball.y, 0.85 * ball.radius, _BALL_COLOUR)
 
-    def _make_wall(self, random: np.random.Generator) -> NDArray[Any]:
+    def _make_wall(self, random: "np.random.Generator") -> NDArray[Any]:
         """Make a cloudy wall of three grains, bluish grey, with one small green leaf on it."""
         relief = np.zeros((self.height, self.width), np.float32)
         for cells, weight in ((6, 30.0), (24, 14.0), (96, 6.0)):
@@ -191,6 +191,6 @@ def _draw_disc(
     cv2.circle(picture, centre, size, colour, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
-def _make_noise(random: np.random.Generator, height: int, width: int) -> NDArray[Any]:
+def _make_noise(random: "np.random.Generator", height: int, width: int) -> NDArray[Any]:
     """Make a sheet of noise around ``_NOISE_AMPLITUDE``, different in each channel."""
     return random.integers(0, 2 * _NOISE_AMPLITUDE + 1, (height, width, 3), dtype=np.uint8)

@@ -17,10 +17,9 @@ from itertools import islice
 from typing import Final
 
 import cv2
-import imutils
 import numpy as np
 
-from ball_tracking_example.sources import Image, LoadingError, make_source
+from ball_tracking_example.sources import WIDTH, Image, LoadingError, make_source
 
 __all__ = ["BLUR", "GREEN_FROM", "GREEN_TO", "MIN_RADIUS", "SQUARE", "track"]
 
@@ -45,17 +44,21 @@ def track(frames: Iterable[tuple[Image, float]]) -> Iterator[dict[str, float | N
     """Follow the ball through ``frames``.
 
     Args:
-        frames: Pictures, uint8[height, width, 3], BGR, each with its media time in seconds.
-            They are not modified.
+        frames: Pictures of any size, uint8[height, width, 3], BGR, each with its media time in
+            seconds. They are not modified.
 
     Yields:
         For each frame None if no ball was found, else ``x`` and ``y`` (centroid) and ``radius`` in
         pixels, ``detections`` so far including this one, and ``speed_px_s`` since the last
         detection, which is None for the first one and where media time did not advance.
     """
+    # Here, because whoever needs but a constant of this module should not pay for it with 8 MB.
+    import imutils
+
     detections = 0
     last = None
-    for frame, time_s in frames:
+    for picture, time_s in frames:
+        frame = imutils.resize(picture, width=WIDTH)
         blurred = cv2.GaussianBlur(frame, BLUR, 0)
         hsv = cv2.cvtColor(blurred, cv2.COLOR_BGR2HSV)
         mask = cv2.inRange(hsv, GREEN_FROM, GREEN_TO)

@@ -1,14 +1,15 @@
 """Where frames come from: the synthetic scene, a video file, a camera, a network stream.
 
-A source gives each frame resized to ``WIDTH`` and the media time at which it belongs: the place in
-the recording for a file and for the synthetic scene, seconds since it was opened for a camera. It
-is never the wall clock, so that speeds come out the same wherever and whenever they are computed.
-Nothing is opened before ``open``, except that a file is tried at once: a typing error should end
-the program early.
+A source gives each frame and the media time at which it belongs: the place in the recording for a
+file and for the synthetic scene, seconds since it was opened for a camera. It is never the wall
+clock, so that speeds come out the same wherever and whenever they are computed. Nothing is opened
+before ``open``, except that a file is tried at once: a typing error should end the program early.
+``prepare`` resizes a frame to ``WIDTH``; it needs no other frame, so several may be resized at
+once.
 
     source = make_source("synthetic:640x480@30")
-    for frame, time_s in source.open(start_seq=0):
-        ...
+    for picture, time_s in source.open(start_seq=0):
+        frame, time_s = source.prepare(picture, time_s)
 """
 
 import contextlib
@@ -22,7 +23,6 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
 import cv2
-import imutils
 from numpy.typing import NDArray
 
 from ball_tracking_example.scene import MAX_FPS, MAX_SIDE, MIN_SIDE, Scene
@@ -71,7 +71,10 @@ class Source(Protocol):
     """The rate at which frames should be taken, or None for as fast as they come."""
 
     def open(self, start_seq: int) -> Iterator[tuple[Image, float]]:
-        """Yield frames of width ``WIDTH`` with their media seconds, from frame ``start_seq`` on."""
+        """Yield frames with their media seconds, from frame ``start_seq`` on."""
+
+    def prepare(self, picture: Image, time_s: float) -> tuple[Image, float]:
+        """Return a frame that ``open`` gave at width ``WIDTH``, and its media seconds."""
 
 
 def make_source(spec: str) -> Source:
@@ -102,7 +105,23 @@ def make_source(spec: str) -> Source:
     )
 
 
-class SyntheticSource:
+class _Resizing:
+    """What all sources have in common."""
+
+    def prepare(self, picture: Image, time_s: float) -> tuple[Image, float]:
+        """Return the picture at width ``WIDTH`` and in its proportions, and ``time_s``.
+
+        Not modified; one that has the width already is returned as it is.
+        """
+        height, width = picture.shape[:2]
+        if width != WIDTH:
+            # As imutils.resize does it, without the 8 MB that importing imutils takes.
+            size = (WIDTH, int(height * (WIDTH / width)))
+            picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        return picture, time_s
+
+
+class SyntheticSource(_Resizing):
     """The synthetic scene; see ``scene.py``. It never ends.
 
     Args:
@@ -124,11 +143,11 @@ class SyntheticSource:
         scene = Scene(self._width, self._height, fps)
         seq = start_seq
         while True:
-            yield imutils.resize(scene.frame(seq), width=WIDTH), seq / fps
+            yield scene.frame(seq), seq / fps
             seq += 1
 
 
-class FileSource:
+class FileSource(_Resizing):
     """A video file, from its first frame to its last, as fast as it decodes.
 
     Args:
@@ -167,7 +186,7 @@ class FileSource:
                     return
             seq = start_seq
             while (grabbed := capture.read())[0]:
-                yield imutils.resize(grabbed[1], width=WIDTH), seq / fps
+                yield grabbed[1], seq / fps
                 seq += 1
 
     @contextlib.contextmanager
@@ -184,7 +203,7 @@ class FileSource:
             capture.release()
 
 
-class CaptureSource:
+class CaptureSource(_Resizing):
     """A live source that OpenCV captures: a camera by its number, or a network stream by its URL.
 
     Args:
@@ -225,14 +244,14 @@ class CaptureSource:
                 found = "gives no frame" if capture.isOpened() else "does not open"
                 raise LoadingError(f"{self._name} {found}: {self._advice}")
             while grabbed:
-                yield imutils.resize(frame, width=WIDTH), time.monotonic() - opened_at
+                yield frame, time.monotonic() - opened_at
                 grabbed, frame = capture.read()
             raise RuntimeError(f"{self._name} stopped giving frames")
         finally:
             capture.release()
 
 
-class PicameraSource:
+class PicameraSource(_Resizing):
     """A Raspberry Pi camera, through picamera2.
 
     Args:
@@ -282,7 +301,7 @@ class PicameraSource:
             camera.start()
             while True:
                 frame = camera.capture_array("main")
-                yield imutils.resize(frame, width=WIDTH), time.monotonic() - opened_at
+                yield frame, time.monotonic() - opened_at
         finally:
             camera.close()
 

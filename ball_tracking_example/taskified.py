@@ -19,7 +19,6 @@ from itertools import pairwise
 from typing import Any, Final
 
 import cv2
-import imutils
 
 from ball_tracking_example.sequential import BLUR, GREEN_FROM, GREEN_TO, MIN_RADIUS, SQUARE
 from ball_tracking_example.sources import Image, SyntheticSource, make_source
@@ -47,7 +46,8 @@ def make_pipeline(spec: str | None) -> Pipeline:
     frames = SyntheticSource() if spec is None else make_source(spec)
     return Pipeline(
         [
-            source(gives=("frame", "time_s"), name="get_frame")(frames),
+            # As JPEG only where nothing but the drawing needs it; see `task`.
+            source(gives=("frame", "time_s"), encodings=("raw", "jpeg"), name="get_frame")(frames),
             calculate_hsv,
             calculate_mask,
             find_contours,
@@ -75,8 +75,8 @@ def calculate_mask(hsv: Image) -> Image:
 @task(gives="contours")
 def find_contours(mask: Image) -> Any:
     """Return the outer contours, each int32[points, 1, 2] of x and y; FILTER if there is none."""
-    found = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    return imutils.grab_contours(found) or FILTER
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    return contours or FILTER
 
 
 @task(gives="circle")

@@ -1,21 +1,21 @@
-"""Sockets: blocking ones for the device, asyncio's for the cloud.
+"""Sockets: the device's blocking connection, and what both ends need to know of sockets.
 
-They move bytes and know no messages; errors of the system become errors of ours here.
+They move bytes and know no messages; errors of the system become errors of ours here. The cloud's
+connections are in ``cloud_transport``, so that a device never loads asyncio.
 
     connection = connect("cloud.example", 8089, timeout_s=5.0)          # device
     connection.send(pieces)
     count = connection.receive_into(view)
 
-    for listener in listening_sockets(None, 8089):                      # cloud
-        await loop.create_server(lambda: CloudConnection(...), sock=listener)
+    listeners = listening_sockets(None, 8089)                           # cloud
 """
 
-import asyncio
 import contextlib
 import errno
+import select
 import socket
-from collections.abc import Callable, Sequence
-from typing import Final, cast
+from collections.abc import Sequence
+from typing import Final
 
 from offload.errors import ConfigurationError, SessionLost
 from offload.wire import Piece
@@ -39,8 +39,10 @@ class Connection:
 
     def __init__(self, connected: socket.socket) -> None:
         """Take over a connected socket."""
-        _configure(connected)
+        configure(connected)
         self._socket = connected
+        self._writable = select.poll()
+        self._writable.register(connected, select.POLLOUT)
         self.sent_bytes = 0
 
     def send(self, pieces: Sequence[Piece]) -> None:
@@ -49,14 +51,32 @@ class Connection:
         Raises:
             SessionLost: The connection has ended.
         """
-        waiting = [memoryview(each).cast("B") for each in pieces if len(each)]
-        while waiting:
+        while pieces:
+            pieces = _after(pieces, self._send_once(pieces, 0))
+
+    def send_within(self, pieces: Sequence[Piece], *, patience_s: float) -> Sequence[Piece]:
+        """Send what the socket takes, waiting for it no longer than so; return what is left.
+
+        Raises:
+            SessionLost: The connection has ended.
+        """
+        while pieces:
             try:
-                sent = self._socket.sendmsg(waiting[:MAX_PIECES_PER_SEND])
-            except OSError as error:
-                raise SessionLost(f"connection ended while sending: {_why(error)}") from error
-            self.sent_bytes += sent
-            waiting = _after(waiting, sent)
+                pieces = _after(pieces, self._send_once(pieces, socket.MSG_DONTWAIT))
+            except BlockingIOError:
+                if not patience_s or not self._writable.poll(1000 * patience_s):
+                    break
+        return pieces
+
+    def _send_once(self, pieces: Sequence[Piece], flags: int) -> int:
+        try:
+            sent = self._socket.sendmsg(pieces[:MAX_PIECES_PER_SEND], (), flags)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            raise SessionLost(f"connection ended while sending: {_why(error)}") from error
+        self.sent_bytes += sent
+        return sent
 
     def receive_into(self, view: memoryview) -> int:
         """Wait for bytes, write them to ``view``, and return how many; at least one.
@@ -103,76 +123,14 @@ def connect(host: str, port: int, *, timeout_s: float) -> Connection:
     return Connection(connected)
 
 
-class CloudConnection(asyncio.BufferedProtocol):
-    """One device's connection in the cloud: received bytes go where ``buffer`` says.
-
-    Args:
-        on_made: Called when the connection stands.
-        buffer: Returns the place for the next bytes.
-        on_bytes: Called with their number.
-        on_lost: Called once when the connection has ended, with the reason or None.
-    """
-
-    def __init__(
-        self,
-        *,
-        on_made: Callable[["CloudConnection"], None],
-        buffer: Callable[[], memoryview],
-        on_bytes: Callable[[int], None],
-        on_lost: Callable[[Exception | None], None],
-    ) -> None:
-        """Wait for the connection."""
-        self._on_made = on_made
-        self._buffer = buffer
-        self._on_bytes = on_bytes
-        self._on_lost = on_lost
-        self._transport: asyncio.Transport | None = None
-        self._reading = True
-
-    @property
-    def peer(self) -> str:
-        """The device's address."""
-        address = self._transport.get_extra_info("peername") if self._transport else None
-        return endpoint(address[0], address[1]) if address else "unknown"
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Tell that the connection stands."""
-        self._transport = cast("asyncio.Transport", transport)
-        raw = self._transport.get_extra_info("socket")
-        _configure(raw)
-        self._on_made(self)
-
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # asyncio's signature
-        """Return the place for the next bytes."""
-        return self._buffer()
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """Pass on how many bytes came."""
-        self._on_bytes(nbytes)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Tell that the connection has ended."""
-        self._on_lost(exc)
-
-    def send(self, pieces: Sequence[Piece]) -> None:
-        """Send the pieces; what the socket does not take at once, asyncio keeps and sends later."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.writelines(pieces)
-
-    def set_reading(self, reading: bool) -> None:
-        """Read, or leave what comes in the kernel so that the device's sending stops."""
-        if self._transport is None or reading is self._reading or self._transport.is_closing():
-            return
-        self._reading = reading
-        if reading:
-            self._transport.resume_reading()
-        else:
-            self._transport.pause_reading()
-
-    def close(self) -> None:
-        """End the connection once all is sent."""
-        if self._transport is not None:
-            self._transport.close()
+def configure(connected: socket.socket) -> None:
+    """Let a connection send at once, and the kernel find out when the peer's machine is gone."""
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, number in KEEPALIVE.items():
+        # macOS has other names; there its default of two hours stays.
+        if hasattr(socket, name):
+            connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), number)
 
 
 def listening_sockets(address: str | None, port: int) -> list[socket.socket]:
@@ -220,16 +178,6 @@ def machine_name() -> str:
     return socket.gethostname()
 
 
-def _configure(connected: socket.socket) -> None:
-    """Send at once, and let the kernel find out when the peer's machine is gone."""
-    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, number in KEEPALIVE.items():
-        # macOS has other names; there its default of two hours stays.
-        if hasattr(socket, name):
-            connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), number)
-
-
 def _bind_addresses(address: str | None, port: int) -> list[tuple[socket.AddressFamily, str]]:
     if address is None:
         families = [(socket.AF_INET, "0.0.0.0")]
@@ -267,12 +215,12 @@ def _listen(family: socket.AddressFamily, host: str, port: int) -> socket.socket
     return listener
 
 
-def _after(waiting: list[memoryview], sent: int) -> list[memoryview]:
+def _after(pieces: Sequence[Piece], sent: int) -> Sequence[Piece]:
     """Return what is left of the pieces once their first ``sent`` bytes are gone."""
-    for index, each in enumerate(waiting):
-        if sent < each.nbytes:
-            return [each[sent:], *waiting[index + 1 :]]
-        sent -= each.nbytes
+    for index, each in enumerate(pieces):
+        if sent < len(each):
+            return [memoryview(each)[sent:], *pieces[index + 1 :]]
+        sent -= len(each)
     return []
 
 

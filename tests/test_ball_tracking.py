@@ -13,13 +13,14 @@ from types import ModuleType
 from typing import Any, cast
 
 import cv2
+import imutils
 import numpy as np
 import pytest
 
 from ball_tracking_example import make_pipeline, sequential
 from ball_tracking_example.scene import Scene
 from ball_tracking_example.sequential import track
-from ball_tracking_example.sources import WIDTH, CaptureSource, make_source
+from ball_tracking_example.sources import WIDTH, CaptureSource, SyntheticSource, make_source
 from ball_tracking_example.taskified import ShowFrame, calculate_circle
 from offload.values import Value
 from task_interface import (
@@ -77,7 +78,8 @@ def context(seq: int, *, pictures: list[object] | None = None) -> Context:
 
 
 def frames_of(pipeline: Pipeline, frames: int, start_seq: int = 0) -> Iterator[dict[str, Value]]:
-    return islice(pipeline.source.open(start_seq), frames)
+    source = pipeline.source.bind()
+    return map(source.frame_values, islice(source.open(start_seq), frames))
 
 
 def run_whole(pipeline: Pipeline, frames: int) -> list[PipelineRun]:
@@ -379,6 +381,30 @@ def assert_same_frames(
         assert time_s == expected_time_s
 
 
+@pytest.mark.parametrize("size", [(480, 640), (281, 501), (720, 1280), (1000, 333), (64, 64)])
+def test_a_frame_is_resized_as_imutils_does_it_and_stays_what_it_was(size: tuple[int, int]) -> None:
+    picture = np.random.default_rng(1).integers(0, 255, (*size, 3), np.uint8)
+    kept = picture.copy()
+    frame, time_s = SyntheticSource().prepare(picture, 1.5)
+    np.testing.assert_array_equal(frame, imutils.resize(picture, width=WIDTH))
+    np.testing.assert_array_equal(picture, kept)
+    assert time_s == 1.5
+
+
+def test_a_frame_that_has_the_width_already_is_not_copied() -> None:
+    picture = np.zeros((281, WIDTH, 3), np.uint8)
+    assert SyntheticSource().prepare(picture, 0.0)[0] is picture
+
+
+def test_every_source_resizes_apart_from_reading(recording: str) -> None:
+    for source in (make_source("synthetic:320x240"), make_source(recording)):
+        picture, time_s = next(source.open(3))
+        assert picture.shape == (240, 320, 3)
+        frame, same_time_s = source.prepare(picture, time_s)
+        assert frame.shape == (375, WIDTH, 3)
+        assert same_time_s == time_s > 0.0
+
+
 @pytest.mark.parametrize(
     ("spec", "height", "rate_fps", "second_frame_s"),
     [
@@ -395,13 +421,13 @@ def test_a_synthetic_source_has_the_size_and_rate_asked_for(
     frames = list(frames_of(pipeline, 2))
     assert cast("Any", frames[0]["frame"]).shape == (height, WIDTH, 3)
     assert [values["time_s"] for values in frames] == [0.0, second_frame_s]
-    assert pipeline.source.rate_fps == rate_fps
-    assert not pipeline.source.live
+    source = pipeline.source.bind()
+    assert (source.live, source.rate_fps) == (False, rate_fps)
 
 
 @pytest.mark.parametrize("spec", ["camera:0", "rtsp://127.0.0.1/ball"])
 def test_cameras_are_live_and_not_opened_before_the_first_frame(spec: str) -> None:
-    assert make_pipeline(spec).source.live
+    assert make_pipeline(spec).source.bind().live
 
 
 @pytest.mark.parametrize(
@@ -465,7 +491,7 @@ def test_a_video_without_a_frame_is_refused_at_once(tmp_path: Path) -> None:
 
 
 def test_a_camera_that_does_not_open_says_what_to_try(capfd: pytest.CaptureFixture[str]) -> None:
-    frames = make_pipeline("camera:97").source.open(0)
+    frames = make_pipeline("camera:97").source.bind().open(0)
     with pytest.raises(LoadingError, match=r"v4l2-ctl --list-devices.*group `video`") as caught:
         next(frames)
     assert "camera:97 does not open" in str(caught.value)
@@ -473,7 +499,7 @@ def test_a_camera_that_does_not_open_says_what_to_try(capfd: pytest.CaptureFixtu
 
 
 def test_a_stream_that_does_not_open_keeps_its_password_to_itself() -> None:
-    frames = make_pipeline("rtsp://me:secret@127.0.0.1:1/ball").source.open(0)
+    frames = make_pipeline("rtsp://me:secret@127.0.0.1:1/ball").source.bind().open(0)
     with pytest.raises(LoadingError, match=r"rtsp://127\.0\.0\.1:1/ball") as caught:
         next(frames)
     assert "secret" not in str(caught.value)
@@ -531,12 +557,12 @@ def _picamera2(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_picamera2")
-def test_a_raspberry_pi_camera_gives_resized_frames_and_is_closed_after_use() -> None:
+def test_a_raspberry_pi_camera_gives_frames_and_is_closed_after_use() -> None:
     source = make_source("picamera:0")
     frames = source.open(0)
     assert source.live
     assert [next(frames)[0][0, 0, 0] for _ in range(3)] == [1, 2, 3]
-    assert next(frames)[0].shape == (375, WIDTH, 3)
+    assert next(frames)[0].shape == (480, 640, 3)
     cast("Any", frames).close()
     assert LentCamera.closed == 1
 
@@ -570,6 +596,14 @@ def test_importing_the_example_loads_no_opencv_and_the_loop_knows_no_tasks() -> 
     )
     assert ran.stdout == "False ['make_pipeline']\n"
     assert "task_interface" not in inspect.getsource(sequential)
+
+
+def test_the_tasks_do_without_imutils() -> None:
+    code = "import sys, ball_tracking_example.taskified; print('imutils' in sys.modules)"
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout == "False\n"
 
 
 def test_the_loop_prints_results_as_json_lines_and_its_rate_apart(
