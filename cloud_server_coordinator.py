@@ -10,9 +10,11 @@ loop.
 
 import asyncio
 import logging
+import math
 import os
 import signal
 import sys
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +29,9 @@ from offload.arguments import (
     write_summary,
 )
 from offload.auth import ServerTokens, load_device_token, load_server_tokens, new_nonce
+from offload.buffers import BufferPool
 from offload.cloud_options import Options, parse
+from offload.cloud_transport import CloudConnection
 from offload.errors import (
     AuthError,
     ConfigurationError,
@@ -36,11 +40,14 @@ from offload.errors import (
     PayloadError,
     RemoteProtocolError,
 )
-from offload.executors.threads import Lane, ThreadPool
+from offload.executors.opencv import share_processors
+from offload.executors.threads import Lane, Quickness, ThreadPool
 from offload.load import LoadMeter
 from offload.loading import App, load_app
 from offload.logs import end_with_any_thread
 from offload.messages import (
+    DRAIN,
+    WATCH,
     Acknowledgement,
     Control,
     End,
@@ -56,11 +63,12 @@ from offload.messages import (
 from offload.results import ResultsStore, StreamCommit, open_results, unpack_state
 from offload.results_writer import Finished, ResultsWriter, settle
 from offload.session import CloudEvent, CloudSession, OpenRequested, State
-from offload.transport import CloudConnection, bound_endpoint, listening_sockets
-from offload.uplink import DRAIN
+from offload.transport import bound_endpoint, listening_sockets
 from task_interface import BoundPipeline, Context, PipelineRun, first_difference
 
 logger = logging.getLogger("cloud")
+
+Values = Mapping[str, wire_values.Value]
 
 # A device proves who it is within this time, or its place is given up.
 HANDSHAKE_S: Final = 5.0
@@ -76,6 +84,14 @@ LAST_COMMIT_S: Final = 1.0
 # frames are large.
 MAX_WAITING_FRAMES: Final = 1100
 MAX_WAITING_BYTES: Final = 256 * 1024 * 1024
+
+# Tasks that take less are run by the event loop itself: a thread's wake-up costs more. They have to
+# have been so quick for a while, since whatever they take, all other devices wait for it.
+QUICK_S: Final = 100e-6
+QUICK_IN_A_ROW: Final = 32
+
+# Memory for payloads that is kept for the next ones: a window of pictures of some devices.
+MAX_IDLE_BUFFER_BYTES: Final = 64 * 1024 * 1024
 
 # An acknowledgement fits its envelope of 64 KiB: an exception has two texts of 300 characters.
 MAX_EXCEPTIONS: Final = 20
@@ -95,6 +111,7 @@ class StreamCounts:
     next_seq: int
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     duplicates_ignored: int = 0
+    pictures: int = 0
     cloud_task_s: float = 0.0
     first_s: float | None = None
     last_s: float = 0.0
@@ -121,6 +138,7 @@ class StreamCounts:
             "dropped": self.outcomes[Outcome.DROPPED],
             "duplicates_ignored": self.duplicates_ignored,
             "next_seq": self.next_seq,
+            "pictures": self.pictures,
             "cloud_task_s": self.cloud_task_s,
             "fps": finished / lasted_s if lasted_s > 0 else 0.0,
         }
@@ -157,32 +175,37 @@ class Stream:
         self.waiting_bytes = 0
         self.at_rest = asyncio.Event()
         self.at_rest.set()
+        self.put = put
+        self.picture: object = None
         self._lane = lane
-        self._put = put
+        self._quick = {
+            split: Quickness(limit_s=QUICK_S, in_a_row=QUICK_IN_A_ROW)
+            for split in app.pipeline.splits
+        }
 
     @property
     def is_crowded(self) -> bool:
         """Whether so much waits that the connection should not be read."""
         return self.waiting_frames > MAX_WAITING_FRAMES or self.waiting_bytes > MAX_WAITING_BYTES
 
-    def submit_frame(self, frame: Frame, values: Mapping[str, wire_values.Value]) -> None:
+    def submit_frame(self, frame: Frame, values: Values) -> None:
         """Run the frame's tasks on the lane; its outcome goes to the writer in order."""
-        pipeline = self.app.pipeline
-        context = Context(stream=self.name, seq=frame.seq, captured_at=frame.captured_at)
-        middle = pipeline.first_in_order(frame.split)
-        received = _Received(frame=frame, at_s=time.monotonic(), at=time.time())
-        self._enter(1, sum(each.nbytes for each in frame.buffers))
-        self._lane.submit(
-            free=partial(
-                self.bound.run,
-                values,
-                start=frame.split,
-                stop=middle,
-                context=context,
-                clock=time.perf_counter,
-            ),
-            ordered=partial(self._finish, received, context, middle),
-        )
+        work = _FrameWork(self, frame, values)
+        self._enter(1, work.payload_bytes)
+        if not (
+            self._quick[frame.split]
+            and self._lane.run_inline(free=work.run_free, ordered=work.run_ordered)
+        ):
+            self._lane.submit(free=work.run_free, ordered=work.run_ordered)
+
+    def show(self, picture: object) -> None:
+        """Keep the newest picture of the stream for whoever watches."""
+        self.picture = picture
+        self.counts.pictures += 1
+
+    def book_cost(self, split: int, seconds: float) -> None:
+        """Learn what the tasks of a frame with this split took."""
+        self._quick[split].book(seconds)
 
     def submit_ended(self, ranges: Sequence[OutcomeRange]) -> None:
         """Hand frames that ended on the device to the writer, in order with the others."""
@@ -211,51 +234,84 @@ class Stream:
         self.at_rest.clear()
 
     def _pass_on(self, finished: Finished, _: object) -> None:
-        self._put(finished)
+        self.put(finished)
 
-    def _finish(
-        self, received: "_Received", context: Context, middle: int, free_run: PipelineRun
-    ) -> None:
+
+class _FrameWork:
+    """One frame on its way through the cloud's tasks: a free part, then one in order.
+
+    Args:
+        stream: The frame's stream.
+        frame: As it came.
+        values: Its values.
+    """
+
+    __slots__ = (
+        "_context",
+        "_frame",
+        "_middle",
+        "_received_at",
+        "_received_s",
+        "_stream",
+        "_values",
+        "payload_bytes",
+    )
+
+    def __init__(self, stream: Stream, frame: Frame, values: Values) -> None:
+        self._stream = stream
+        self._frame = frame
+        self._values = values
+        self._context = Context(
+            stream=stream.name,
+            seq=frame.seq,
+            captured_at=frame.captured_at,
+            watched=frame.watched,
+            show=stream.show,
+        )
+        self._middle = stream.app.pipeline.first_in_order(frame.split)
+        self._received_s = time.monotonic()
+        self._received_at = time.time()
+        self.payload_bytes = sum(map(len, frame.buffers))
+
+    def run_free(self) -> PipelineRun:
+        """Run the tasks that need nothing of other frames."""
+        return self._run(self._values, self._frame.split, self._middle)
+
+    def run_ordered(self, run: PipelineRun) -> None:
         """Run the tasks that see frames in order, and hand the outcome to the writer."""
-        frame = received.frame
-        run = free_run
-        if not run.ended:
-            run = self.bound.run(
-                free_run.values,
-                start=middle,
-                stop=len(self.app.pipeline),
-                context=context,
-                clock=time.perf_counter,
-            )
+        stream, frame, pipeline = self._stream, self._frame, self._stream.app.pipeline
+        seconds = run.seconds
+        if not run.ended and self._middle < len(pipeline):
+            run = self._run(run.values, self._middle, len(pipeline))
+            seconds |= run.seconds
+        stream.book_cost(frame.split, sum(seconds.values()))
         settled = settle(
             frame.seq,
             filtered_by=run.filtered_by,
             error=run.error,
-            result=run.result if middle < len(self.app.pipeline) else free_run.result,
-            last_task=self.app.pipeline.names[-1],
-            snapshot=self.bound.snapshot,
+            result=run.result,
+            last_task=pipeline.names[-1],
+            snapshot=stream.bound.snapshot,
         )
-        self._put(
+        stream.put(
             Finished(
-                stream=self.name,
+                stream=stream.name,
                 outcome=settled.outcome,
                 split=frame.split,
                 captured_at=frame.captured_at,
-                received_at=received.at,
+                received_at=self._received_at,
                 value=settled.value,
                 state=settled.state,
-                received_s=received.at_s,
-                task_seconds={**free_run.seconds, **run.seconds},
-                payload_bytes=sum(each.nbytes for each in frame.buffers),
+                received_s=self._received_s,
+                task_seconds=seconds,
+                payload_bytes=self.payload_bytes,
             )
         )
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Received:
-    frame: Frame
-    at_s: float
-    at: float
+    def _run(self, values: Values, start: int, stop: int) -> PipelineRun:
+        return self._stream.bound.run(
+            values, start=start, stop=stop, context=self._context, clock=time.perf_counter
+        )
 
 
 def _nothing() -> None:
@@ -312,6 +368,7 @@ class DeviceLink:
         try:
             for event in self.session.received(byte_count):
                 self._server.handle(self, event)
+            self._server.acknowledge_stored()
         except AuthError as error:
             self._end("token", RefusalCode.TOKEN, error)
         except HandshakeError as error:
@@ -358,7 +415,9 @@ class CloudServer:
         self._apps = apps
         self._store = store
         self._tokens = tokens
+        self._buffers = BufferPool(max_idle_bytes=MAX_IDLE_BUFFER_BYTES)
         self._pool = ThreadPool(options.workers)
+        share_processors(self._pool.workers)
         # Tasks that may share globals run one frame at a time over all streams of their app.
         self._shared_lanes = {
             name: self._pool.lane() for name, app in apps.items() if app.pipeline.one_at_a_time
@@ -372,6 +431,9 @@ class CloudServer:
         self._load_share = 0.0
         self._stop = asyncio.Event()
         self._signals = 0
+        # What was stored and not acknowledged yet; filled by the writer, emptied by the loop.
+        self._stored: deque[Finished] = deque()
+        self._will_acknowledge = False
 
     async def run(self) -> int:
         """Serve until told to stop, then write the report.
@@ -382,6 +444,7 @@ class CloudServer:
         loop = asyncio.get_running_loop()
         sockets = listening_sockets(self._options.bind, self._options.port)
         self._loop = loop
+        self._loop_thread = threading.get_ident()
         self._writer = ResultsWriter(self._store, on_committed=self._committed)
         for each in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(each, self._signalled)
@@ -449,6 +512,7 @@ class CloudServer:
             secret_for=self._tokens.secret_for,
             insecure=self._options.insecure,
             nonce=new_nonce(),
+            take_memory=self._buffers.take,
         )
         return DeviceLink(self, session).connection
 
@@ -460,7 +524,7 @@ class CloudServer:
         self._stop.set()
 
     def _measure_load(self) -> None:
-        self._load_share = self._load.machine_share()
+        self._load_share = self._load.machine_share() or 0.0
         asyncio.get_running_loop().call_later(LOAD_PERIOD_S, self._measure_load)
 
     # Opening a stream.
@@ -542,6 +606,9 @@ class CloudServer:
         link.session.accept(
             Welcome(next_seq=next_seq, durable=self._store.durable, exceptions=tuple(exceptions))
         )
+        if self._options.watch_fps:
+            fps = None if math.isinf(self._options.watch_fps) else self._options.watch_fps
+            link.session.send_control(Control(name=WATCH, body={"fps": fps}))
         link.flush()
         logger.info(
             "session_opened",
@@ -581,21 +648,28 @@ class CloudServer:
                 f"frame {frame.seq} has split {frame.split}, which is no split"
             )
         values = wire_values.unpack(frame.tree, frame.buffers)
-        live = stream.app.pipeline.live_values(frame.split)
+        live = stream.app.pipeline.live_values(frame.split, watched=frame.watched)
         if not isinstance(values, dict) or not set(live) <= values.keys():
             raise RemoteProtocolError(f"frame {frame.seq} does not hold {', '.join(live)}")
         stream.submit_frame(frame, values)
         if stream.is_crowded:
             link.connection.set_reading(False)
 
-    def _committed(self, batch: list[Finished]) -> None:
-        """Pass a stored batch from the writer's thread to the loop."""
-        self._loop.call_soon_threadsafe(self._acknowledge, batch)
+    def _committed(self, batch: Sequence[Finished]) -> None:
+        """Take note, in the thread that stored it, of what can be acknowledged."""
+        self._stored.extend(batch)
+        # The loop looks itself after what it ran itself. For others, waking it costs more than most
+        # tasks: once is enough, until it has come round.
+        if not self._will_acknowledge and threading.get_ident() != self._loop_thread:
+            self._will_acknowledge = True
+            self._loop.call_soon_threadsafe(self.acknowledge_stored)
 
-    def _acknowledge(self, batch: Sequence[Finished]) -> None:
+    def acknowledge_stored(self) -> None:
         """Tell the devices what is stored now."""
+        self._will_acknowledge = False
         by_stream: dict[str, deque[Finished]] = {}
-        for each in batch:
+        while self._stored:
+            each = self._stored.popleft()
             by_stream.setdefault(each.stream, deque()).append(each)
         for name, finished in by_stream.items():
             stream = self._streams[name]

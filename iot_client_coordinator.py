@@ -4,11 +4,13 @@
     python3 iot_client_coordinator.py 3 --host cloud        # tasks 1 to 3 here, the rest there
     python3 iot_client_coordinator.py 6 25 --host cloud     # automatic: hold 25 frames a second
 
-One frame's path: `Capture` gives it a number, the scheduler a split, the pipeline runs the tasks
-before the split, and a delivery (`Uplink` to the cloud, `LocalDelivery` in client-only mode) keeps
-it until its outcome is stored. Sockets, buffers and reconnects are the business of ``offload``.
+One frame's path: `Capture` gives it a number, the scheduler a split, a `_FrameWork` runs the tasks
+before the split, several frames at a time as far as they need nothing of each other, and a delivery
+(`Uplink` to the cloud, `LocalDelivery` in client-only mode) keeps it until its outcome is stored.
+Sockets, buffers and reconnects are the business of ``offload``.
 """
 
+import gc
 import logging
 import math
 import os
@@ -18,32 +20,45 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from queue import Empty, SimpleQueue
 from types import FrameType
-from typing import Final, Protocol, cast
+from typing import Final, Protocol
 
 from offload import values as wire_values
-from offload.arguments import (
-    check_writable,
-    report_error,
-    write_summary,
-)
+from offload.arguments import check_writable, report_error, write_summary
 from offload.auth import load_device_token
 from offload.capture import Capture, Captured, Overload
 from offload.device_options import Mode, Options, parse
+from offload.device_report import RunReport, count_frames
+from offload.display import Display, check_screen
+from offload.encoding_choice import EncodingChoice, EncodingMode
+from offload.encodings import Encoding
 from offload.errors import ConfigurationError, OffloadError, PayloadError, TaskError
+from offload.executors.opencv import share_processors
+from offload.executors.threads import Quickness, ThreadPool
+from offload.link import LinkEstimate
 from offload.load import LoadMeter
 from offload.loading import App, load_app
 from offload.local_delivery import LocalDelivery
 from offload.logs import end_with_any_thread
 from offload.messages import Frame, Open, Outcome, OutcomeRange
 from offload.outbox import Delivered
+from offload.pictures import PictureRate
 from offload.results import open_results, unpack_state
 from offload.results_writer import Finished, settle
 from offload.telemetry import RunTotals
 from offload.transport import machine_name
 from offload.uplink import LinkState, Uplink
 from scheduler import Observation, OperatingPoint, ThroughputScheduler
-from task_interface import BoundPipeline, Context, Pipeline, PipelineRun
+from task_interface import (
+    BoundPipeline,
+    BoundSource,
+    Context,
+    Pipeline,
+    PipelineRun,
+    nobody_looks,
+)
 
 logger = logging.getLogger("device")
 
@@ -53,9 +68,17 @@ TICK_S: Final = 0.2
 # What the first SIGTERM or SIGINT leaves for the frames in flight (contract, section 4).
 DRAIN_S: Final = 10.0
 
+# Tasks that take less run in the main thread: another one would take as long to wake up.
+QUICK_S: Final = 200e-6
+QUICK_IN_A_ROW: Final = 8
+
 
 class Delivery(Protocol):
     """Where frames go: the cloud, or this machine's store. See `Uplink` and `LocalDelivery`."""
+
+    @property
+    def room(self) -> int:
+        """How many more frames may be put in now."""
 
     def wait_for_room(self, *, timeout_s: float) -> bool:
         """Wait until another frame may be put in; False if it may not by then."""
@@ -82,10 +105,87 @@ class Interrupted(BaseException):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pending:
-    """What is still to be known of a frame when its outcome comes."""
+    """What the scheduler is still to be told of a frame when its outcome comes."""
 
     split: int
     waited_s: float
+
+
+class _FrameWork:
+    """One frame on its way through the device's tasks: a free part, then one in order.
+
+    Args:
+        captured: The frame.
+        split: How many tasks run here; all of them in client-only mode.
+        context: What its tasks may know of it.
+        encodings: How its values travel; None if they do not.
+    """
+
+    __slots__ = ("_encodings", "captured", "context", "failure", "packed", "run", "split")
+
+    def __init__(
+        self,
+        captured: Captured,
+        *,
+        split: int,
+        context: Context,
+        encodings: Mapping[str, Encoding] | None,
+    ) -> None:
+        self.captured = captured
+        self.split = split
+        self.context = context
+        self.run = PipelineRun(values={})
+        self.packed: wire_values.Packed | None = None
+        self._encodings = encodings
+
+    def run_free(self, pipeline: Pipeline, source: BoundSource, bound: BoundPipeline) -> float:
+        """Run what needs nothing of other frames, in any thread; return the seconds it took."""
+        began_s = time.perf_counter()
+        try:
+            values = source.frame_values(self.captured.values)
+        except TaskError as error:
+            self.run = PipelineRun(values={}, error=error)
+        else:
+            prepared_s = time.perf_counter()
+            stop = min(pipeline.first_in_order(1), self.split)
+            self.run = _run(bound, values, 1, stop, self.context)
+            self.run.seconds[0] = self.captured.read_s + prepared_s - began_s
+            if stop == self.split:
+                self._pack(pipeline)
+        return time.perf_counter() - began_s
+
+    def run_ordered(self, pipeline: Pipeline, bound: BoundPipeline) -> None:
+        """Run the tasks that see frames in order, if the split lies behind any."""
+        start = pipeline.first_in_order(1)
+        if start < self.split and not self.run.ended:
+            seconds = self.run.seconds
+            self.run = _run(bound, self.run.values, start, self.split, self.context)
+            self.run.seconds.update(seconds)
+            self._pack(pipeline)
+
+    def _pack(self, pipeline: Pipeline) -> None:
+        """Turn the live values into the form in which they travel."""
+        run = self.run
+        if self._encodings is None or run.ended:
+            return
+        names = pipeline.live_values(self.split, watched=self.context.watched)
+        live = {name: run.values[name] for name in names}
+        try:
+            self.packed = wire_values.pack(live, encodings=self._encodings, clock=time.perf_counter)
+        except PayloadError as error:
+            task = _giver_of_what_cannot_cross(pipeline, self.split, live)
+            failure = TaskError(task, f"gave a value: {error}")
+            self.run = PipelineRun(values=run.values, seconds=run.seconds, error=failure)
+
+
+def _run(
+    bound: BoundPipeline,
+    values: Mapping[str, wire_values.Value],
+    start: int,
+    stop: int,
+    context: Context,
+) -> PipelineRun:
+    return bound.run(values, start=start, stop=stop, context=context, clock=time.perf_counter)
 
 
 class DeviceRun:
@@ -106,7 +206,20 @@ class DeviceRun:
         self._load = LoadMeter()
         self._scheduler = _scheduler(options, app.pipeline)
         self._pending: dict[int, _Pending] = {}
-        self._live = {split: app.pipeline.live_values(split) for split in app.pipeline.splits}
+        self._pictures = PictureRate()
+        self._display: Display | None = None
+        self._link = LinkEstimate()
+        self._encoding_choice = EncodingChoice(options.encoding)
+        # With one worker that is the main thread, and no other one is started.
+        self._pool = ThreadPool(options.device_workers) if options.device_workers > 1 else None
+        self._lane = self._pool.lane() if self._pool is not None else None
+        self._in_progress = 0
+        self._ready: SimpleQueue[_FrameWork] = SimpleQueue()
+        self._quick = {
+            split: Quickness(limit_s=QUICK_S, in_a_row=QUICK_IN_A_ROW)
+            for split in (*app.pipeline.splits, len(app.pipeline))
+        }
+        self._source: BoundSource | None = None
         self._capture: Capture | None = None
         self._delivery: Delivery | None = None
         self._uplink: Uplink | None = None
@@ -126,19 +239,24 @@ class DeviceRun:
             OffloadError: The stream could not be opened, or could not go on; the report of a stream
                 that was opened is written all the same.
         """
+        share_processors(self._options.device_workers)
         try:
             if not self._open():
                 return 0
+            # What was loaded stays: the collector need not look at it again and again.
+            gc.freeze()
             self._work()
         finally:
             if self._delivery is not None:
                 self._delivery.close()
+            if self._display is not None:
+                self._display.close()
             if self._capture is not None:
                 # What ended the stream is raised by now, and would be raised again here.
                 with suppress(OffloadError):
                     self._absorb()
                 self._report_end()
-        frames = self._frames()
+        frames = count_frames(self._totals, self._captured_frames)
         nothing_worked = frames["failed"] > 0 and self._totals.throughput_frames == 0
         return 1 if frames["abandoned"] or nothing_worked else 0
 
@@ -146,9 +264,13 @@ class DeviceRun:
         """Begin to drain at the first signal; end at once at the second."""
         if self._stop_requested:
             raise Interrupted
+        logger.info("draining", extra={"signal": signal.Signals(signal_number).name})
+        self._stop()
+
+    def _stop(self) -> None:
+        """Capture no more frames, and give those that are here some time."""
         self._stop_requested = True
         self._drain_by_s = time.monotonic() + DRAIN_S
-        logger.info("draining", extra={"signal": signal.Signals(signal_number).name})
         if self._capture is not None:
             self._capture.stop()
 
@@ -157,7 +279,12 @@ class DeviceRun:
     def _open(self) -> bool:
         """Find out where the stream stands, and open the source there; False if told to stop."""
         if self._options.mode is Mode.CLIENT_ONLY:
+            if self._options.display:
+                check_screen(os.environ)
             self._delivery, self._start_seq = self._open_local()
+            if self._options.display:
+                self._display = Display(self._app.name)
+                self._pictures.fps = math.inf
         else:
             self._delivery = self._uplink = self._make_uplink()
             self._uplink.start()
@@ -168,26 +295,31 @@ class DeviceRun:
             if not welcome.durable:
                 logger.warning("results_not_durable", extra={"why": "the server keeps none"})
         self._next_seq = self._start_seq
-        source = self._pipeline.source
-        default = Overload.NEWEST if source.live else Overload.BLOCK
         self._began_s = time.monotonic()
+        self._capture = self._open_source()
+        if self._stop_requested:
+            self._capture.stop()
+        return True
+
+    def _open_source(self) -> Capture:
+        declared = self._pipeline.source
         try:
+            source = self._source = declared.bind()
             frames = source.open(self._start_seq)
         except OffloadError:
             raise
         # A user's source may raise anything.
         except Exception as error:
-            raise TaskError(source.name, f"raised {type(error).__name__}: {error}") from error
-        self._capture = Capture(
+            raise TaskError(declared.name, f"raised {type(error).__name__}: {error}") from error
+        default = Overload.NEWEST if source.live else Overload.BLOCK
+        return Capture(
             frames,
             start_seq=self._start_seq,
             overload=self._options.overload or default,
             limit=self._options.limit,
             rate_fps=self._options.rate_fps or source.rate_fps,
+            reopen=source.open if source.live else None,
         )
-        if self._stop_requested:
-            self._capture.stop()
-        return True
 
     def _open_local(self) -> tuple[LocalDelivery, int]:
         store = open_results(self._options.results)
@@ -227,17 +359,23 @@ class DeviceRun:
         failure: Exception | None = None
         try:
             while not self._is_over:
-                self._wait_for_room()
+                self._make_room()
                 captured = self._take()
                 if captured is not None:
-                    self._drop_up_to(captured.seq)
-                    self._process(captured)
+                    self._begin(captured)
+                self._hand_over_ready()
                 self._absorb()
         # Whatever the source raises ends the stream, after the frames that it gave are finished.
         except _SourceFailed as error:
             failure = error.cause
-        self._drop_up_to(self._captures.next_seq)
-        self._finish()
+        while self._in_progress and not self._drain_is_over:
+            self._hand_over_next()
+            self._absorb()
+        if not self._in_progress:
+            self._drop_up_to(self._captures.next_seq)
+            self._finish()
+            if self._pool is not None:
+                self._pool.close()
         if failure is not None:
             raise failure
 
@@ -245,6 +383,10 @@ class DeviceRun:
     def _captures(self) -> Capture:
         assert self._capture is not None, "the source is open"
         return self._capture
+
+    @property
+    def _captured_frames(self) -> int:
+        return self._captures.next_seq - self._start_seq
 
     @property
     def _out(self) -> Delivery:
@@ -257,11 +399,21 @@ class DeviceRun:
 
     @property
     def _drain_is_over(self) -> bool:
-        return time.monotonic() >= self._drain_by_s
+        return self._stop_requested and time.monotonic() >= self._drain_by_s
 
-    def _wait_for_room(self) -> None:
-        """Wait for the window; frames that come meanwhile wait, or are overwritten."""
-        while not self._out.wait_for_room(timeout_s=TICK_S):
+    def _make_room(self) -> None:
+        """Wait until window and workers can take one more frame.
+
+        Frames in progress have their place in the window already. What a live source gives
+        meanwhile waits, or is overwritten.
+        """
+        while self._in_progress > self._options.device_workers or (
+            self._out.room <= self._in_progress
+        ):
+            if self._in_progress:
+                self._hand_over_next()
+            else:
+                self._out.wait_for_room(timeout_s=TICK_S)
             self._absorb()
             if self._drain_is_over:
                 return
@@ -278,6 +430,81 @@ class DeviceRun:
             wrapped.__cause__ = error
             raise _SourceFailed(wrapped) from error
 
+    def _begin(self, captured: Captured) -> None:
+        """Choose the frame's split, and run the free part of its tasks: here, or on a worker."""
+        now = time.monotonic()
+        split = self._options.split or len(self._pipeline)
+        if self._scheduler is not None:
+            split = self._scheduler.choose(now).point.split
+            self._pending[captured.seq] = _Pending(split=split, waited_s=captured.waited_s)
+        self._totals.chose(split)
+        work = self._make_work(captured, split, watched=self._is_watched(now))
+        assert self._source is not None
+        if self._lane is None or (self._quick[split] and not self._in_progress):
+            seconds = work.run_free(self._pipeline, self._source, self._bound)
+            self._quick[split].book(seconds)
+            self._hand_over(work)
+        else:
+            self._in_progress += 1
+            self._lane.submit(
+                free=partial(work.run_free, self._pipeline, self._source, self._bound),
+                ordered=partial(self._note_ready, work),
+            )
+
+    def _is_watched(self, now: float) -> bool:
+        if self._uplink is not None:
+            self._pictures.fps = self._uplink.watched_fps
+        return self._pictures.takes(now)
+
+    def _make_work(self, captured: Captured, split: int, *, watched: bool) -> _FrameWork:
+        show = self._display.show if self._display is not None else nobody_looks
+        context = Context(
+            stream=self._options.stream,
+            seq=captured.seq,
+            captured_at=captured.captured_at,
+            watched=watched,
+            show=show,
+        )
+        encodings = None
+        if self._uplink is not None:
+            encodings = self._encoding_choice.choose(
+                self._pipeline.encodings(split, watched=watched), self._link.seconds_per_byte
+            )
+        return _FrameWork(captured, split=split, context=context, encodings=encodings)
+
+    def _note_ready(self, work: _FrameWork, seconds: float) -> None:
+        """Tell the main thread, from a worker, that a frame is through its free part."""
+        self._quick[work.split].book(seconds)
+        self._ready.put(work)
+        self._captures.wake()
+
+    def _hand_over_ready(self) -> None:
+        while self._in_progress and not self._ready.empty():
+            self._hand_over_next()
+
+    def _hand_over_next(self) -> None:
+        """Hand over the oldest frame in progress, if it is ready within a tick."""
+        try:
+            work = self._ready.get(timeout=TICK_S)
+        except Empty:
+            return
+        self._in_progress -= 1
+        self._hand_over(work)
+
+    def _hand_over(self, work: _FrameWork) -> None:
+        """Run the rest of the frame's tasks, and put it where its outcome will be stored."""
+        captured = work.captured
+        self._drop_up_to(captured.seq)
+        work.run_ordered(self._pipeline, self._bound)
+        self._totals.ran_on_device(work.run.seconds)
+        self._next_seq = captured.seq + 1
+        if self._uplink is None:
+            self._finish_here(work)
+        elif work.run.ended:
+            self._put_ended(captured, work.run)
+        else:
+            self._put_frame(self._uplink, work)
+
     def _drop_up_to(self, seq: int) -> None:
         """Book what was captured and overwritten before it was taken."""
         if self._next_seq < seq:
@@ -287,56 +514,25 @@ class DeviceRun:
                 outcome=Outcome.DROPPED,
                 reason="overwritten by a newer frame",
             )
-            self._out.put_ended(dropped, captured_s=[time.monotonic()] * dropped.count)
+            self._out.put_ended(dropped, captured_s=())
             self._next_seq = seq
 
-    def _process(self, captured: Captured) -> None:
-        """Run the frame's tasks here and hand it over."""
-        now = time.monotonic()
-        split = self._choose(now)
-        self._totals.chose(split)
-        self._pending[captured.seq] = _Pending(split=split, waited_s=captured.waited_s)
-        context = Context(
-            stream=self._options.stream, seq=captured.seq, captured_at=captured.captured_at
-        )
-        run = self._bound.run(
-            cast("Mapping[str, wire_values.Value]", captured.values),
-            start=1,
-            stop=split,
-            context=context,
-            clock=time.perf_counter,
-        )
-        self._totals.ran_on_device({0: captured.read_s, **run.seconds})
-        self._next_seq = captured.seq + 1
-        if isinstance(self._delivery, LocalDelivery):
-            self._finish_here(self._delivery, captured, run)
-        elif run.ended:
-            self._put_ended(captured, run)
-        else:
-            self._put_frame(captured, split, run)
-
-    def _choose(self, now: float) -> int:
-        if self._scheduler is not None:
-            return self._scheduler.choose(now).point.split
-        return self._options.split or len(self._pipeline)
-
     def _put_ended(self, captured: Captured, run: PipelineRun) -> None:
-        if run.error is not None:
-            self._put_failed(captured, run.error.task, run.error.reason, run.error)
-            return
-        filtered = OutcomeRange(
-            first=captured.seq, count=1, outcome=Outcome.FILTERED, task=run.filtered_by or ""
-        )
-        self._out.put_ended(filtered, captured_s=[captured.captured_s])
+        if run.error is None:
+            ended = OutcomeRange(
+                first=captured.seq, count=1, outcome=Outcome.FILTERED, task=run.filtered_by or ""
+            )
+        else:
+            task, reason = run.error.task, run.error.reason
+            extra = {"seq": captured.seq, "task": task}
+            logger.debug("frame_failed", extra=extra, exc_info=run.error)
+            ended = OutcomeRange(
+                first=captured.seq, count=1, outcome=Outcome.FAILED, task=task, reason=reason
+            )
+        self._out.put_ended(ended, captured_s=[captured.captured_s])
 
-    def _put_failed(self, captured: Captured, task: str, reason: str, error: Exception) -> None:
-        logger.debug("frame_failed", extra={"seq": captured.seq, "task": task}, exc_info=error)
-        failed = OutcomeRange(
-            first=captured.seq, count=1, outcome=Outcome.FAILED, task=task, reason=reason
-        )
-        self._out.put_ended(failed, captured_s=[captured.captured_s])
-
-    def _finish_here(self, local: LocalDelivery, captured: Captured, run: PipelineRun) -> None:
+    def _finish_here(self, work: _FrameWork) -> None:
+        captured, run = work.captured, work.run
         settled = settle(
             captured.seq,
             filtered_by=run.filtered_by,
@@ -354,25 +550,21 @@ class DeviceRun:
             value=settled.value,
             state=settled.state,
         )
-        local.put_finished(finished, captured_s=[captured.captured_s])
+        assert isinstance(self._delivery, LocalDelivery)
+        self._delivery.put_finished(finished, captured_s=[captured.captured_s])
 
-    def _put_frame(self, captured: Captured, split: int, run: PipelineRun) -> None:
-        live = {name: run.values[name] for name in self._live[split]}
-        try:
-            packed = wire_values.pack(live)
-        except PayloadError as error:
-            task = _giver_of_what_cannot_cross(self._pipeline, split, live)
-            self._put_failed(captured, task, f"gave a value: {error}", error)
-            return
+    def _put_frame(self, uplink: Uplink, work: _FrameWork) -> None:
+        assert work.packed is not None
+        self._encoding_choice.learn(work.packed.trials)
         frame = Frame(
-            seq=captured.seq,
-            split=split,
-            captured_at=captured.captured_at,
-            tree=packed.tree,
-            buffers=packed.buffers,
+            seq=work.captured.seq,
+            split=work.split,
+            captured_at=work.captured.captured_at,
+            tree=work.packed.tree,
+            buffers=work.packed.buffers,
+            watched=work.context.watched,
         )
-        assert self._uplink is not None
-        self._uplink.put_frame(frame, captured_s=captured.captured_s)
+        uplink.put_frame(frame, captured_s=work.captured.captured_s)
 
     def _absorb(self) -> None:
         """Learn what became of frames, and report when it is time."""
@@ -382,17 +574,31 @@ class DeviceRun:
             self._observe(delivered)
         if self._uplink is not None:
             self._totals.ran_in_cloud(self._uplink.take_task_times())
+        if self._display is not None:
+            self._display.refresh()
+            if self._display.closed and not self._stop_requested:
+                logger.info("draining", extra={"why": "the window was closed"})
+                self._stop()
         now = time.monotonic()
         if now >= self._next_report_s:
             self._next_report_s = now + self._options.report_every_s
             self._report(now)
 
     def _observe(self, delivered: Delivered) -> None:
+        if delivered.sent_s is not None and delivered.residence_s is not None:
+            self._link.observe(
+                byte_count=delivered.message_bytes,
+                sent_s=delivered.sent_s,
+                acknowledged_s=delivered.finished_s,
+                residence_s=delivered.residence_s,
+            )
+        if self._scheduler is None:
+            return
         outcome = delivered.outcome
         for seq in range(outcome.first, outcome.stop):
             pending = self._pending.pop(seq, None)
             counts = outcome.outcome in (Outcome.RESULT, Outcome.FILTERED)
-            if pending is not None and counts and self._scheduler is not None:
+            if pending is not None and counts:
                 self._scheduler.observe(
                     Observation(
                         at_s=delivered.finished_s,
@@ -436,77 +642,33 @@ class DeviceRun:
             "in_flight": link.in_flight,
             "dropped": self._totals.outcomes[Outcome.DROPPED],
             "cpu_percent": round(self._load.cpu_percent),
-            "machine_percent": round(100 * self._load.machine_share()),
         }
+        if (share := self._load.machine_share()) is not None:
+            fields["machine_percent"] = round(100 * share)
         if self._uplink is not None:
             fields["cloud_percent"] = round(100 * link.cloud_load)
+            if self._link.seconds_per_byte:
+                fields["link_mbit"] = round(8e-6 / self._link.seconds_per_byte, 1)
         logger.info("progress", extra=fields)
 
-    def _frames(self) -> dict[str, int]:
-        outcomes = self._totals.outcomes
-        captured = self._captures.next_seq - self._start_seq
-        return {
-            "captured": captured,
-            "resumed": 0,
-            "completed": outcomes[Outcome.RESULT],
-            "filtered": outcomes[Outcome.FILTERED],
-            "dropped": outcomes[Outcome.DROPPED],
-            "failed": outcomes[Outcome.FAILED],
-            "spooled": 0,
-            "abandoned": captured - outcomes.total(),
-        }
-
     def _report_end(self) -> None:
-        duration_s = (self._ended_s or time.monotonic()) - self._began_s
-        report = self._summary(duration_s)
-        write_summary(self._options.summary, report)
-        frames = self._frames()
-        logger.info(
-            "finished",
-            extra={
-                **{name: number for name, number in frames.items() if number or name == "captured"},
-                "fps": report["fps"],
-                "duration_s": round(duration_s, 1),
-            },
+        report = RunReport(
+            mode=str(self._options.mode),
+            app=self._app.name,
+            stream=self._options.stream,
+            target_fps=self._options.target_fps,
+            began_s=self._began_s,
+            duration_s=(self._ended_s or time.monotonic()) - self._began_s,
+            captured=self._captured_frames,
+            totals=self._totals,
+            link=self._out.state(),
+            load=self._load,
+            decisions=self._scheduler.decisions() if self._scheduler is not None else (),
         )
+        write_summary(self._options.summary, report.summary())
+        logger.info("finished", extra=report.closing_line())
         for task, number in self._totals.failures.items():
             logger.warning("frames_failed", extra={"frames": number, "task": task})
-
-    def _summary(self, duration_s: float) -> dict[str, object]:
-        link = self._out.state()
-        totals = self._totals
-        decisions = self._scheduler.decisions() if self._scheduler is not None else ()
-        return {
-            "mode": str(self._options.mode),
-            "app": self._app.name,
-            "stream": self._options.stream,
-            "target_fps": self._options.target_fps,
-            "duration_s": duration_s,
-            "frames": self._frames(),
-            "fps": totals.throughput_frames / duration_s if duration_s > 0 else 0.0,
-            "latency_s": totals.latency_summary(),
-            "split": totals.split_summary(),
-            "sent_bytes": link.sent_bytes,
-            "device_task_s": totals.device_task_s(),
-            "cloud_task_s": totals.cloud_task_s(),
-            "cloud_s_saved": totals.cloud_s_saved(),
-            "tasks": totals.task_summary(),
-            "reconnects": link.reconnects,
-            "resent": link.resent,
-            "cpu_s": self._load.cpu_s,
-            "cpu_percent": self._load.cpu_percent,
-            "peak_rss_bytes": self._load.peak_rss_bytes(),
-            "scheduler": [
-                {
-                    "t": each.at_s - self._began_s,
-                    "fps": each.fps,
-                    "target": each.target_fps,
-                    "split": each.split,
-                    "reason": str(each.reason),
-                }
-                for each in decisions
-            ],
-        }
 
 
 class _SourceFailed(Exception):  # noqa: N818  # a signal inside this module, not an error of its own
@@ -525,6 +687,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.app, source=options.source, source_is_default=options.source_is_default
         )
         _check_split(options, app.pipeline)
+        _check_encoding(options, app.pipeline)
         check_writable(options.summary)
         end_with_any_thread()
         run = DeviceRun(options, app)
@@ -543,6 +706,14 @@ def _check_split(options: Options, pipeline: Pipeline) -> None:
         raise ConfigurationError(
             f"K is {options.split}, expected {splits.start} to {splits.stop - 1} for the "
             f"{len(pipeline)} tasks of {options.app}"
+        )
+
+
+def _check_encoding(options: Options, pipeline: Pipeline) -> None:
+    if options.encoding is EncodingMode.LOSSY and not pipeline.permits_lossy:
+        raise ConfigurationError(
+            f"--encoding lossy: no task of {options.app} permits a lossy encoding; "
+            "leave the option out"
         )
 
 

@@ -25,12 +25,14 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 from typing import Final, cast
 
+from offload.encodings import PACKED, RAW, Encoding, parse
 from offload.errors import ConfigurationError, LoadingError, TaskError
 from offload.values import Value
 
 __all__ = [
     "FILTER",
     "BoundPipeline",
+    "BoundSource",
     "Context",
     "LoadingError",
     "Pipeline",
@@ -39,15 +41,13 @@ __all__ = [
     "Source",
     "Task",
     "first_difference",
+    "nobody_looks",
     "source",
     "task",
 ]
 
 Clock = Callable[[], float]
 Values = dict[str, Value]
-
-# The ways a value may travel that an app can permit; raw is always possible.
-ENCODINGS: Final = ("raw", "packed", "jpeg")
 
 # A task that has a parameter of this name gets the frame's context, not a value.
 CONTEXT: Final = "context"
@@ -72,7 +72,7 @@ FILTER: Final = _Filter.FILTER
 """What a task returns to end its frame without a result."""
 
 
-def _nobody_looks(picture: object) -> None:
+def nobody_looks(picture: object) -> None:
     """Take a picture that nobody asked for."""
 
 
@@ -93,7 +93,7 @@ class Context:
     seq: int
     captured_at: float
     watched: bool = False
-    show: Callable[[object], None] = _nobody_looks
+    show: Callable[[object], None] = nobody_looks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +109,8 @@ class Task:
         gives: Names of the values that it adds.
         placement: Where it may run.
         stateful: Whether it keeps state, so that it has one instance per stream.
-        encodings: How the values that it gives may travel.
+        encodings: How the values that it gives may travel; raw is always possible.
+        lossy_results: Whether later tasks may compute results from what a lossy encoding left.
         on_demand: Whether it runs only on frames that somebody watches.
         plain: Whether it returns ``(to_continue, next_args)`` instead of named values.
     """
@@ -122,7 +123,8 @@ class Task:
     optional: tuple[str, ...] = ()
     placement: Placement = Placement.ANYWHERE
     stateful: bool = False
-    encodings: tuple[str, ...] = ("raw",)
+    encodings: tuple[Encoding, ...] = (RAW,)
+    lossy_results: bool = False
     on_demand: bool = False
     plain: bool = False
 
@@ -141,7 +143,7 @@ class Task:
             "gives": list(self.gives),
             "placement": str(self.placement),
             "stateful": self.stateful,
-            "encodings": list(self.encodings),
+            "encodings": [str(each) for each in self.encodings],
             "on_demand": self.on_demand,
         }
 
@@ -167,44 +169,79 @@ class Task:
 class Source(Task):
     """The first task: it gives the frames.
 
-    ``opener`` is a generator function, or a class or an object with ``open(start_seq)``.
+    ``opener`` is a generator function, or a class or an object with ``open(start_seq)``; see
+    `source`.
     """
 
     opener: object
 
+    def bind(self) -> "BoundSource":
+        """Return the source with its instance, if it is a class: what one device reads.
+
+        Raises:
+            LoadingError: The instance cannot be made; a user's class may raise anything else, too.
+        """
+        return BoundSource(self, self.opener() if inspect.isclass(self.opener) else self.opener)
+
+
+class BoundSource:
+    """A source that can be read: the one instance of a class, or an object or function as it is."""
+
+    def __init__(self, declared: Source, opener: object) -> None:
+        """Keep the instance; nothing is opened yet."""
+        self._declared = declared
+        self._opener = opener
+        self._prepare = cast("Callable[..., object] | None", getattr(opener, "prepare", None))
+
     @property
     def live(self) -> bool:
         """Whether frames come whether or not anyone takes them, as from a camera."""
-        return bool(getattr(self.opener, "live", False))
+        return bool(getattr(self._opener, "live", False))
 
     @property
     def rate_fps(self) -> float | None:
         """The rate at which the source wants to be read; None as fast as it is asked."""
-        return cast("float | None", getattr(self.opener, "rate_fps", None))
+        return cast("float | None", getattr(self._opener, "rate_fps", None))
 
-    def open(self, start_seq: int) -> Iterator[Values]:
-        """Yield each frame's values, from frame ``start_seq`` on if the source can seek.
+    def open(self, start_seq: int) -> Iterator[object]:
+        """Yield the frames as the source gives them, from frame ``start_seq`` on if it can seek.
 
-        A source without ``open`` starts anew; its frames are then numbered from ``start_seq``.
+        A source without ``open`` starts anew; its frames are then numbered from ``start_seq``. It
+        may be opened again, even while an earlier iterator hangs in another thread.
 
         Raises:
             LoadingError: The source cannot be opened, or never gave a frame.
-            TaskError: It returned what a source may not.
+            TaskError: A plain source returned what it may not.
         """
-        if self.plain:
+        if self._declared.plain:
             return self._plain_frames()
-        return map(self.name_values, self._open(start_seq))
-
-    def _open(self, start_seq: int) -> Iterator[object]:
-        opener = self.opener() if inspect.isclass(self.opener) else self.opener
-        seekable = getattr(opener, "open", None)
+        seekable = getattr(self._opener, "open", None)
         if seekable is not None:
             return iter(seekable(start_seq))
-        return iter(cast("Callable[[], Iterator[object]]", opener)())
+        return iter(cast("Callable[[], Iterator[object]]", self._opener)())
 
-    def _plain_frames(self) -> Iterator[Values]:
-        while (next_args := _read_plain(self.name, self.function())) is not FILTER:
-            yield {NEXT_ARGS: next_args}
+    def frame_values(self, raw: object) -> Values:
+        """Prepare one frame that `open` gave, and return its values by name.
+
+        Several threads may do so at once, for frames in any order.
+
+        Raises:
+            TaskError: ``prepare`` raised, in which case that is its ``__cause__``; or the values
+                are not as many as the source gives.
+        """
+        if self._prepare is None:
+            return self._declared.name_values(raw)
+        try:
+            prepared = self._prepare(*raw) if isinstance(raw, tuple) else self._prepare(raw)
+        # An app's source may raise anything at all; it fails its frame, never the stream.
+        except (Exception, SystemExit) as error:
+            raise _task_error(self._declared.name, error) from error
+        return self._declared.name_values(prepared)
+
+    def _plain_frames(self) -> Iterator[object]:
+        name, function = self._declared.name, self._declared.function
+        while (next_args := _read_plain(name, function())) is not FILTER:
+            yield next_args
 
 
 def task(
@@ -212,6 +249,7 @@ def task(
     gives: str | Sequence[str] = (),
     placement: Placement = Placement.ANYWHERE,
     encodings: Sequence[str] = ("raw",),
+    lossy_results: bool = False,
     on_demand: bool = False,
     name: str | None = None,
 ) -> Callable[[Callable[..., object]], Task]:
@@ -227,7 +265,10 @@ def task(
     Args:
         gives: Name or names of the values that it adds.
         placement: Where it may run.
-        encodings: How these values may travel, of `ENCODINGS`.
+        encodings: How these values may travel: ``"raw"``; ``"packed"``, masks as bits, nothing is
+            lost; ``"jpeg"`` or, with a quality from 1 to 100, ``"jpeg:90"``, for pictures. JPEG is
+            used only where no result is computed from what arrives.
+        lossy_results: Use it for these values even if results are computed from them.
         on_demand: Run it only on frames that somebody watches; elsewhere its values are None.
         name: Its name, if not the function's.
 
@@ -249,6 +290,7 @@ def task(
             placement=placement,
             stateful=inspect.isclass(function),
             encodings=_encodings(called, encodings),
+            lossy_results=lossy_results,
             on_demand=on_demand,
         )
 
@@ -259,13 +301,35 @@ def source(
     *,
     gives: str | Sequence[str],
     encodings: Sequence[str] = ("raw",),
+    lossy_results: bool = False,
     name: str | None = None,
 ) -> Callable[[object], Source]:
     """Declare the first task: a generator function, or a class or object with ``open(start_seq)``.
 
     ``open`` returns an iterator over frames that starts at frame ``start_seq``, so that a stream
-    can be resumed. Two attributes are optional: ``live``, true where frames come unasked (a
-    camera), and ``rate_fps``, the rate at which it wants to be read.
+    can be resumed. A live source that hangs is opened again on the same object. Two attributes are
+    optional: ``live``, true where frames come unasked (a camera), and ``rate_fps``, the rate at
+    which it wants to be read.
+
+    Work on each frame that needs nothing of the others (a resize) belongs into an optional method
+    ``prepare``: the device runs it for several frames at once, on threads of its own. It is called
+    with what ``open`` yields, a tuple spread over its parameters, and returns what ``gives``
+    names. Without it ``open`` itself yields that::
+
+        def open(self, start_seq):
+            yield picture, time_s
+
+        def prepare(self, picture, time_s):             # gives=("frame", "time_s")
+            return cv2.resize(picture, (500, 281)), time_s
+
+    Args:
+        gives: Name or names of the values that a frame starts with.
+        encodings: How these values may travel, as in `task`.
+        lossy_results: As in `task`.
+        name: Its name, if not the function's or the class's.
+
+    Raises:
+        ConfigurationError: An encoding is none that there is.
     """
 
     def declare(opener: object) -> Source:
@@ -279,6 +343,7 @@ def source(
             gives=_names(gives),
             placement=Placement.DEVICE,
             encodings=_encodings(called, encodings),
+            lossy_results=lossy_results,
         )
 
     return declare
@@ -326,8 +391,13 @@ class Pipeline:
     def __init__(self, tasks: Sequence[Task | type], *, one_at_a_time: bool = False) -> None:
         """Check the tasks and keep them."""
         self.tasks = _linked(_with_ends_pinned(tasks))
+        self.names = tuple(each.name for each in self.tasks)
         self.one_at_a_time = one_at_a_time
         self.splits = _movable_range(self.tasks)
+        self._first_in_order = _first_in_order(self.tasks, one_at_a_time=one_at_a_time)
+        # Both are asked for every frame; keys are a split and whether the frame is watched.
+        self._live: dict[tuple[int, bool], tuple[str, ...]] = {}
+        self._encodings: dict[tuple[int, bool], Mapping[str, tuple[Encoding, ...]]] = {}
 
     @classmethod
     def plain(cls, functions: Sequence[Callable[..., object]], *, stateless: bool) -> "Pipeline":
@@ -354,11 +424,6 @@ class Pipeline:
         return cast("Source", self.tasks[0])
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The tasks' names in order."""
-        return tuple(each.name for each in self.tasks)
-
-    @property
     def forgetful(self) -> tuple[str, ...]:
         """Names of the cloud's stateful tasks whose state does not survive a restart."""
         return tuple(
@@ -376,22 +441,47 @@ class Pipeline:
 
         On unwatched frames the tasks on demand do not run, so what only they take is not live.
         """
+        known = self._live.get((split, watched))
+        if known is None:
+            live: set[str] = set()
+            for each in reversed(_running(self.tasks[split:], watched=watched)):
+                live = (live - set(each.gives)) | set(each.takes)
+            before = _running(self.tasks[:split], watched=watched)
+            given = {name for each in before for name in each.gives}
+            known = self._live[split, watched] = tuple(sorted(live & given))
+        return known
 
-        def running(tasks: Sequence[Task]) -> list[Task]:
-            return [each for each in tasks if watched or not each.on_demand]
+    def encodings(self, split: int, *, watched: bool = False) -> Mapping[str, tuple[Encoding, ...]]:
+        """Return how each live value may travel at ``split``, by its name.
 
-        live: set[str] = set()
-        for each in reversed(running(self.tasks[split:])):
-            live = (live - set(each.gives)) | set(each.takes)
-        given = {name for each in running(self.tasks[:split]) for name in each.gives}
-        return tuple(sorted(live & given))
+        A lossy encoding is among them only if no result can come to depend on it: all later tasks
+        that take the value run on demand, or its giver does; or its giver permits it all the same.
+        """
+        permitted = self._encodings.get((split, watched))
+        if permitted is None:
+            before = _running(self.tasks[:split], watched=watched)
+            after = _running(self.tasks[split:], watched=watched)
+            permitted = {
+                name: _permitted(name, before, after)
+                for name in self.live_values(split, watched=watched)
+            }
+            self._encodings[split, watched] = permitted
+        return permitted
+
+    @property
+    def permits_lossy(self) -> bool:
+        """Whether any value at any split may travel in a lossy encoding."""
+        return any(
+            each.is_lossy
+            for split in self.splits
+            for watched in (False, True)
+            for permitted in self.encodings(split, watched=watched).values()
+            for each in permitted
+        )
 
     def first_in_order(self, start: int) -> int:
         """Return the first task from ``start`` on that must see its frames in order."""
-        if self.one_at_a_time:
-            return start
-        later = range(start, len(self))
-        return next((index for index in later if self.tasks[index].stateful), len(self))
+        return self._first_in_order[start]
 
     def bind(self) -> "BoundPipeline":
         """Return the pipeline with an instance of each stateful task, for one stream."""
@@ -404,7 +494,7 @@ class BoundPipeline:
     def __init__(self, pipeline: Pipeline) -> None:
         """Make the instances lazily: a side never makes those of the other."""
         self._pipeline = pipeline
-        self._instances: dict[int, Callable[..., object]] = {}
+        self._steps = tuple(_Step(index, each) for index, each in enumerate(pipeline.tasks))
         self._absent_on_demand: Values = {
             name: None for each in pipeline.tasks if each.on_demand for name in each.gives
         }
@@ -416,7 +506,7 @@ class BoundPipeline:
 
         Args:
             values: The named values that are live after task ``start - 1``. Not modified.
-            start: First task to run, ``1 <= start <= stop``: the source runs by `Source.open`.
+            start: First task to run, ``1 <= start <= stop``: the source runs by `BoundSource`.
             stop: One past the last task, ``stop <= len(pipeline)``. If equal to ``start``, nothing
                 runs.
             context: The frame's stream, sequence number and capture time.
@@ -429,28 +519,27 @@ class BoundPipeline:
             raise ValueError(f"tasks {start} to {stop}, expected 1 to {len(self._pipeline)}")
         known: Values = {**self._absent_on_demand, **values}
         seconds: dict[int, float] = {}
-        result: Value = None
-        for index in range(start, stop):
-            each = self._pipeline.tasks[index]
-            if each.on_demand and not context.watched:
+        result: object = None
+        began = clock()
+        for step in self._steps[start:stop]:
+            if step.on_demand and not context.watched:
                 continue
-            began = clock()
             try:
-                returned = self._call(index, each, known, context)
-                given = {} if returned is FILTER else each.name_values(returned)
+                result = step.run(known, context)
             # An app's task may raise anything at all; it fails its frame, never the stream.
             except (Exception, SystemExit) as error:  # noqa: BLE001
-                seconds[index] = clock() - began
-                return PipelineRun(
-                    values=known, seconds=seconds, error=_task_error(each.name, error)
-                )
-            seconds[index] = clock() - began
-            if returned is FILTER:
-                return PipelineRun(values=known, seconds=seconds, filtered_by=each.name)
-            known.update(given)
-            result = cast("Value", returned)
-        finished = stop == len(self._pipeline)
-        return PipelineRun(values=known, seconds=seconds, result=result if finished else None)
+                seconds[step.index] = clock() - began
+                failure = _task_error(step.task.name, error)
+                return PipelineRun(values=known, seconds=seconds, error=failure)
+            # The end of one task is the beginning of the next: half as many looks at the clock.
+            now = clock()
+            seconds[step.index] = now - began
+            began = now
+            if result is FILTER:
+                return PipelineRun(values=known, seconds=seconds, filtered_by=step.task.name)
+        if stop < len(self._pipeline):
+            result = None
+        return PipelineRun(values=known, seconds=seconds, result=cast("Value", result))
 
     def snapshot(self) -> dict[str, Value] | None:
         """Return the state of all stateful cloud tasks that offer it, or None if none does.
@@ -459,11 +548,12 @@ class BoundPipeline:
             TaskError: A task's ``snapshot`` raised.
         """
         states: dict[str, Value] = {}
-        for index, instance in self._instances.items():
-            each = self._pipeline.tasks[index]
-            if each.placement is Placement.CLOUD and each.survives_restart:
+        for step in self._steps:
+            each = step.task
+            # What never ran has no state.
+            if step.keeps_state and step.has_instance and each.placement is Placement.CLOUD:
                 try:
-                    states[each.name] = instance.snapshot()  # type: ignore[attr-defined]  # checked
+                    states[each.name] = step.instance.snapshot()  # type: ignore[attr-defined]  # checked
                 except Exception as error:
                     raise _task_error(each.name, error) from error
         return states or None
@@ -474,26 +564,77 @@ class BoundPipeline:
         Raises:
             TaskError: A task's ``restore`` raised.
         """
-        for index, each in enumerate(self._pipeline.tasks):
-            if each.stateful and each.survives_restart and each.name in states:
+        for step in self._steps:
+            each = step.task
+            if step.keeps_state and each.name in states:
                 try:
-                    self._instance(index, each).restore(states[each.name])  # type: ignore[attr-defined]  # checked
+                    step.instance.restore(states[each.name])  # type: ignore[attr-defined]  # checked
                 except Exception as error:
                     raise _task_error(each.name, error) from error
 
-    def _call(self, index: int, each: Task, values: Values, context: Context) -> object:
-        if each.plain:
-            return _read_plain(each.name, _call_plain(each, values[NEXT_ARGS]))
-        arguments: dict[str, object] = {name: values[name] for name in each.takes}
-        if CONTEXT in each.parameters:
+
+class _Step:
+    """One task made ready to be called, frame after frame, for one stream."""
+
+    __slots__ = (
+        "_arguments",
+        "_function",
+        "_gives",
+        "index",
+        "keeps_state",
+        "on_demand",
+        "task",
+    )
+
+    def __init__(self, index: int, task: Task) -> None:
+        self.index = index
+        self.task = task
+        self.on_demand = task.on_demand
+        self.keeps_state = task.stateful and task.survives_restart
+        self._function = None if task.stateful else task.function
+        # Arguments by position cost half of those by name, where the two are the same.
+        same = task.parameters == task.takes and not _has_keyword_only(task.function)
+        self._arguments = task.takes if same and not task.plain else None
+        self._gives = task.gives[0] if len(task.gives) == 1 else None
+
+    def run(self, known: Values, context: Context) -> object:
+        """Call the task with what it takes of ``known``, add what it gives, return its answer."""
+        function = self._function or self.instance
+        returned: object
+        if self._arguments is not None:
+            returned = function(*[known[name] for name in self._arguments])
+        else:
+            returned = self._call_by_name(function, known, context)
+        if returned is FILTER:
+            return returned
+        if self._gives is not None:
+            known[self._gives] = cast("Value", returned)
+        else:
+            known.update(self.task.name_values(returned))
+        return returned
+
+    def _call_by_name(
+        self, function: Callable[..., object], known: Values, context: Context
+    ) -> object:
+        task = self.task
+        if task.plain:
+            return _read_plain(task.name, _call_plain(task, known[NEXT_ARGS]))
+        arguments: dict[str, object] = {name: known[name] for name in task.takes}
+        if CONTEXT in task.parameters:
             arguments[CONTEXT] = context
-        function = self._instance(index, each) if each.stateful else each.function
         return function(**arguments)
 
-    def _instance(self, index: int, each: Task) -> Callable[..., object]:
-        if index not in self._instances:
-            self._instances[index] = cast("Callable[..., object]", each.function())
-        return self._instances[index]
+    @property
+    def has_instance(self) -> bool:
+        """Whether a stateful task has its instance already."""
+        return self._function is not None
+
+    @property
+    def instance(self) -> Callable[..., object]:
+        """The stateful task's instance, made when it is needed: a side never makes the other's."""
+        if self._function is None:
+            self._function = cast("Callable[..., object]", self.task.function())
+        return self._function
 
 
 def first_difference(device: Sequence[object], cloud: Sequence[object]) -> str | None:
@@ -525,6 +666,7 @@ def _plain_task(function: Callable[..., object]) -> Task:
         parameters=tuple(inspect.signature(function).parameters),
         takes=(NEXT_ARGS,),
         gives=(NEXT_ARGS,),
+        encodings=(RAW, PACKED),
         plain=True,
     )
 
@@ -537,6 +679,7 @@ def _plain_source(function: Callable[..., object]) -> Source:
         parameters=(),
         takes=(),
         gives=(NEXT_ARGS,),
+        encodings=(RAW, PACKED),
         plain=True,
     )
 
@@ -641,6 +784,34 @@ def _movable_range(tasks: Sequence[Task]) -> range:
     return range(lowest, highest + 1)
 
 
+def _first_in_order(tasks: Sequence[Task], *, one_at_a_time: bool) -> tuple[int, ...]:
+    """Return for every start, the end of the pipeline among them, the first task in order."""
+    first = len(tasks)
+    firsts = [first]
+    for index in reversed(range(len(tasks))):
+        if one_at_a_time or tasks[index].stateful:
+            first = index
+        firsts.append(first)
+    return tuple(reversed(firsts))
+
+
+def _running(tasks: Sequence[Task], *, watched: bool) -> list[Task]:
+    return [each for each in tasks if watched or not each.on_demand]
+
+
+def _permitted(name: str, before: Sequence[Task], after: Sequence[Task]) -> tuple[Encoding, ...]:
+    """Return how the value may travel between two parts of the tasks that run."""
+    giver = next(each for each in reversed(before) if name in each.gives)
+    takers: list[Task] = []
+    for each in after:
+        if name in each.takes:
+            takers.append(each)
+        if name in each.gives:
+            break
+    lossy = giver.lossy_results or giver.on_demand or all(each.on_demand for each in takers)
+    return tuple(each for each in giver.encodings if lossy or not each.is_lossy)
+
+
 def _parameters(name: str, function: Callable[..., object]) -> list[inspect.Parameter]:
     called, first = function, 0
     if inspect.isclass(function):
@@ -655,17 +826,23 @@ def _parameters(name: str, function: Callable[..., object]) -> list[inspect.Para
     return parameters
 
 
+def _has_keyword_only(function: Callable[..., object]) -> bool:
+    called = function.__call__ if inspect.isclass(function) else function
+    kinds = [each.kind for each in inspect.signature(called).parameters.values()]
+    return inspect.Parameter.KEYWORD_ONLY in kinds
+
+
 def _names(gives: str | Sequence[str]) -> tuple[str, ...]:
     return (gives,) if isinstance(gives, str) else tuple(gives)
 
 
-def _encodings(name: str, encodings: Sequence[str]) -> tuple[str, ...]:
-    for each in encodings:
-        if each not in ENCODINGS:
-            raise ConfigurationError(
-                f"task {name!r} permits encoding {each!r}, expected some of {', '.join(ENCODINGS)}"
-            )
-    return tuple(encodings)
+def _encodings(name: str, encodings: Sequence[str]) -> tuple[Encoding, ...]:
+    if isinstance(encodings, str):
+        raise ConfigurationError(f"task {name!r} has encodings {encodings!r}, expected a tuple")
+    try:
+        return tuple(parse(each) for each in encodings)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"task {name!r} permits an {error}") from error
 
 
 def _never_called() -> None:

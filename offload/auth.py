@@ -14,13 +14,10 @@ and sockets, and telling the user about a new token, are left to the callers.
 """
 
 import enum
-import hmac
 import os
 import re
-import secrets
 import shlex
 import stat
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -197,7 +194,7 @@ def parse_tokens(text: str, origin: str) -> dict[str, Token]:
 
 def new_nonce() -> bytes:
     """Return `NONCE_BYTES` fresh random bytes, for one handshake."""
-    return secrets.token_bytes(NONCE_BYTES)
+    return os.urandom(NONCE_BYTES)
 
 
 def prove(secret: bytes, role: Role, device_nonce: bytes, server_nonce: bytes) -> bytes:
@@ -209,6 +206,9 @@ def prove(secret: bytes, role: Role, device_nonce: bytes, server_nonce: bytes) -
     Raises:
         ValueError: A nonce is not `NONCE_BYTES` long.
     """
+    # Here, because it loads OpenSSL, 4 MB that a device without a server does without.
+    import hmac
+
     for nonce in (device_nonce, server_nonce):
         if len(nonce) != NONCE_BYTES:
             raise ValueError(f"nonce is {len(nonce)} bytes, expected {NONCE_BYTES}")
@@ -226,6 +226,8 @@ def proves(
     """
     if len(device_nonce) != NONCE_BYTES or len(server_nonce) != NONCE_BYTES:
         return False
+    import hmac
+
     return hmac.compare_digest(prove(secret, role, device_nonce, server_nonce), proof)
 
 
@@ -299,6 +301,9 @@ def _parse_some_tokens(text: str, origin: str) -> dict[str, Token]:
 
 def _create_token_file(path: Path) -> bool:
     """Make a file with one new token; False if another server's file came to be there first."""
+    # Here, because only a server makes tokens, and only once.
+    import secrets
+
     token = Token(
         name=_NEW_TOKEN_NAME, secret=secrets.token_urlsafe(_NEW_SECRET_BYTES).encode("ascii")
     )
@@ -314,6 +319,8 @@ def _create_token_file(path: Path) -> bool:
 
 def _publish(path: Path, content: bytes) -> bool:
     """Give ``content`` the name ``path`` unless that is taken; readers see all of it or nothing."""
+    import tempfile
+
     # mkstemp opens with O_EXCL and mode 0600. The link is as exclusive as O_EXCL on the path
     # itself, and comes after the content: a server that loses the race finds a file to read, not
     # an empty one. Hence also the fsync: a power cut must not leave the name without the content.

@@ -5,12 +5,13 @@ options.apps, options.results
 """
 
 import argparse
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from offload.arguments import Parser, add_common_options, count
+from offload.arguments import Parser, add_common_options, count, positive
 from offload.logs import set_up_logs
 
 DEFAULT_APP: Final = "ball_tracking_example"
@@ -34,6 +35,7 @@ class Options:
     port: int
     results: str
     workers: int | None
+    watch_fps: float
     insecure: bool
     token_file: Path | None
     summary: str | None
@@ -71,6 +73,13 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         help="sqlite:FILE or none (env OFFLOAD_RESULTS; default: sqlite:results.db)",
     )
     add("--workers", type=count, metavar="N", help="threads for tasks (default: one per core)")
+    add(
+        "--watch",
+        type=_watch_fps,
+        default=0.0,
+        metavar="FPS|all",
+        help="ask devices for pictures, at most so many a second of each stream (default: none)",
+    )
     add("--insecure", action="store_true", help="accept peers that know no token")
     add_common_options(parser, environment)
     parsed = parser.parse_args(arguments)
@@ -81,7 +90,12 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         port=parsed.port,
         results=parsed.results,
         workers=parsed.workers,
+        watch_fps=parsed.watch,
         insecure=parsed.insecure,
         token_file=parsed.token_file,
         summary=parsed.summary,
     )
+
+
+def _watch_fps(text: str) -> float:
+    return math.inf if text == "all" else positive(text)

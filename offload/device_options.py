@@ -5,6 +5,7 @@ options.mode, options.split, options.servers
 """
 
 import argparse
+import os
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Final
 
 from offload.arguments import Parser, add_common_options, count, positive
 from offload.capture import Limit, Overload
+from offload.encoding_choice import EncodingMode
 from offload.errors import ConfigurationError
 from offload.logs import set_up_logs
 from offload.messages import is_stream_name
@@ -22,6 +24,12 @@ from offload.uplink import Server
 # More frames in flight than this buy no throughput on any link, only latency and memory.
 MAX_WINDOW: Final = 1024
 DEFAULT_WINDOW: Final = 32
+
+# More threads than this help only on a machine that is no small device; then its user can say so.
+MAX_DEFAULT_WORKERS: Final = 4
+
+# One interpreter keeps no more processors busy than this, whatever the tasks.
+MAX_WORKERS: Final = 64
 
 DEFAULT_APP: Final = "ball_tracking_example"
 DEFAULT_SOURCE: Final = "synthetic"
@@ -59,6 +67,9 @@ class Options:
     rate_fps: float | None
     overload: Overload | None
     window: int
+    device_workers: int
+    encoding: EncodingMode
+    display: bool
     results: str
     stream: str
     retry_for_s: float | None
@@ -80,7 +91,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         mode = Mode.MANUAL if parsed.fps is None else Mode.AUTOMATIC
     servers: tuple[Server, ...] = ()
     if mode is Mode.CLIENT_ONLY:
-        for name in ("host", "window", "retry_for", "token_file"):
+        for name in ("host", "window", "encoding", "retry_for", "token_file"):
             if getattr(parsed, name) is not None:
                 option = name.replace("_", "-")
                 raise ConfigurationError(
@@ -89,6 +100,10 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     else:
         if parsed.results is not None:
             raise ConfigurationError("--results is for client only: with K the server keeps them")
+        if parsed.display:
+            raise ConfigurationError(
+                "--display is for client only: with K the last tasks run on the server"
+            )
         servers = _servers(parsed.host or environment.get("HOST"), parsed.port)
     return Options(
         mode=mode,
@@ -102,6 +117,9 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         rate_fps=parsed.rate,
         overload=parsed.overload,
         window=parsed.window or DEFAULT_WINDOW,
+        device_workers=parsed.device_workers,
+        encoding=parsed.encoding or EncodingMode.AUTO,
+        display=parsed.display,
         results=parsed.results or "none",
         stream=parsed.stream or str(uuid.uuid4()),
         retry_for_s=parsed.retry_for,
@@ -155,6 +173,23 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         help="most frames sent and not yet acknowledged "
         f"(default: {DEFAULT_WINDOW}, at most {MAX_WINDOW})",
     )
+    add(
+        "--device-workers",
+        type=_workers,
+        default=min(os.cpu_count() or 1, MAX_DEFAULT_WORKERS),
+        metavar="N",
+        help="threads for tasks that keep no state "
+        f"(default: one per core, at most {MAX_DEFAULT_WORKERS})",
+    )
+    add(
+        "--encoding",
+        type=EncodingMode,
+        choices=list(EncodingMode),
+        metavar="auto|raw|lossless|lossy",
+        help="how values travel: auto takes what costs least on this link, and loses something "
+        "only where the app permits it (default: auto)",
+    )
+    add("--display", action="store_true", help="client only: show the pictures in a window")
     add("--results", metavar="URL", help="client only: keep results in sqlite:FILE (default: none)")
     add(
         "--stream",
@@ -171,6 +206,13 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     add("--report-every", type=positive, default=3.0, metavar="S", help="default: 3")
     add_common_options(parser, environment)
     return parser
+
+
+def _workers(text: str) -> int:
+    workers = count(text)
+    if workers > MAX_WORKERS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of threads up to {MAX_WORKERS}")
+    return workers
 
 
 def _window(text: str) -> int:

@@ -4,8 +4,6 @@ import resource
 import sys
 import time
 
-import psutil
-
 
 class LoadMeter:
     """Processor time of this process since it was made, and the machine's load."""
@@ -14,8 +12,7 @@ class LoadMeter:
         """Start counting."""
         self._cpu_began_s = time.process_time()
         self._began_s = time.monotonic()
-        # The first call of cpu_percent says nothing; each later one covers the time since.
-        psutil.cpu_percent()
+        self._asked_before = False
 
     @property
     def cpu_s(self) -> float:
@@ -28,10 +25,17 @@ class LoadMeter:
         passed_s = time.monotonic() - self._began_s
         return 100 * self.cpu_s / passed_s if passed_s > 0 else 0.0
 
-    @staticmethod
-    def machine_share() -> float:
-        """Return the share of the machine's processors in use since the last call, 0 to 1."""
-        return psutil.cpu_percent() / 100
+    def machine_share(self) -> float | None:
+        """Return the share of the machine's processors in use since the last call, 0 to 1.
+
+        The first call returns None: there is nothing before it.
+        """
+        # Takes 20 ms to load, for which the first frame need not wait.
+        import psutil
+
+        share = psutil.cpu_percent() / 100
+        asked_before, self._asked_before = self._asked_before, True
+        return share if asked_before else None
 
     @staticmethod
     def peak_rss_bytes() -> int:

@@ -42,6 +42,11 @@ class LocalDelivery:
         self._closed = False
         self._writer = ResultsWriter(store, on_committed=self._committed)
 
+    @property
+    def room(self) -> int:
+        """How many more frames may be put in now."""
+        return MAX_WAITING - len(self._waiting)
+
     def wait_for_room(self, *, timeout_s: float) -> bool:
         """Wait until another frame may be put in; False if it may not by then."""
         with self._changed:

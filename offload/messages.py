@@ -297,7 +297,8 @@ class Welcome:
 class Frame:
     """Device to cloud: the live values of one frame; ``split`` tasks ran on the device.
 
-    ``tree`` describes the values, ``buffers`` hold their bytes (see ``values``).
+    ``tree`` describes the values, ``buffers`` hold their bytes (see ``values``). A ``watched``
+    frame has the values that only serve to show it, too.
     """
 
     TYPE: ClassVar = MessageType.FRAME
@@ -306,10 +307,19 @@ class Frame:
     captured_at: float
     tree: object
     buffers: tuple[memoryview, ...] = ()
+    watched: bool = False
 
     def fields(self) -> dict[str, object]:
         """Return the envelope's fields; the buffers travel behind the envelope."""
-        return {"seq": self.seq, "split": self.split, "at": self.captured_at, "values": self.tree}
+        fields: dict[str, object] = {
+            "seq": self.seq,
+            "split": self.split,
+            "at": self.captured_at,
+            "values": self.tree,
+        }
+        if self.watched:
+            fields["watched"] = True
+        return fields
 
     @classmethod
     def from_fields(cls, fields: Fields, buffers: tuple[memoryview, ...] = ()) -> Self:
@@ -322,6 +332,7 @@ class Frame:
             captured_at=_number(fields, "at"),
             tree=fields["values"],
             buffers=buffers,
+            watched="watched" in fields and _boolean(fields, "watched"),
         )
 
 
@@ -398,6 +409,13 @@ class Acknowledgement:
             task_times=tuple(_task_time(row) for row in _list(fields, "tasks")),
             load=_load(fields, "load"),
         )
+
+
+# Control messages from the cloud. "drain" asks for a pause, since the server is about to end and
+# finishes what it has. "watch" asks for frames with what serves to show them, ``fps`` a second,
+# None for all, 0 for none.
+DRAIN: Final = "drain"
+WATCH: Final = "watch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

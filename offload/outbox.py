@@ -24,6 +24,7 @@ class Entry:
         captured_s: Monotonic capture time of each of its frames, in order; dropped ones have none.
         sent_s: Monotonic time of the last send; None before the first.
         split: The frame's split; 0 for ended frames.
+        message_bytes: Size of its message, once it was sent.
     """
 
     first: int
@@ -32,11 +33,17 @@ class Entry:
     captured_s: list[float] = field(default_factory=list)
     sent_s: float | None = None
     split: int = 0
+    message_bytes: int = 0
 
     @property
     def stop(self) -> int:
         """One past the last sequence number."""
         return self.ranges[-1].stop if self.ranges else self.first + 1
+
+    @property
+    def payload_bytes(self) -> int:
+        """Bytes of the frame's buffers; 0 for ended frames."""
+        return sum(len(each) for each in self.frame.buffers) if self.frame is not None else 0
 
     def message(self) -> Frame | Ended:
         """Return what goes over the wire."""
@@ -49,7 +56,7 @@ class Delivered:
 
     ``captured_s`` has one monotonic time per frame, but none for dropped ones; ``finished_s`` is
     when the device learned it. ``sent_s`` and ``residence_s`` are None for frames that ended on
-    the device.
+    the device, and their ``message_bytes`` is 0.
     """
 
     outcome: OutcomeRange
@@ -58,6 +65,7 @@ class Delivered:
     finished_s: float
     sent_s: float | None = None
     residence_s: float | None = None
+    message_bytes: int = 0
 
 
 class Outbox:
@@ -203,4 +211,5 @@ def _ended_in_cloud(
         finished_s=now,
         sent_s=entry.sent_s,
         residence_s=residence_s,
+        message_bytes=entry.message_bytes,
     )

@@ -14,15 +14,14 @@ threads.
 """
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from offload.errors import ConfigurationError
 from offload.messages import Outcome, OutcomeRange
-from offload.results_sqlite import SqliteResults, connect_reader
 from offload.results_store import (
     MAX_ENDED_FRAMES,
     Result,
@@ -30,7 +29,6 @@ from offload.results_store import (
     StreamCommit,
     StreamRecord,
     check_commit,
-    count_outcomes,
 )
 from offload.results_values import pack_result, pack_state, unpack_result, unpack_state
 
@@ -39,10 +37,8 @@ __all__ = [
     "MemoryResults",
     "Result",
     "ResultsStore",
-    "SqliteResults",
     "StreamCommit",
     "StreamRecord",
-    "connect_reader",
     "open_results",
     "pack_result",
     "pack_state",
@@ -65,6 +61,9 @@ def open_results(url: str) -> ResultsStore:
     if url == "none":
         return MemoryResults()
     if kind == "sqlite" and rest:
+        # Here, because a program that keeps no results file should not load SQLite.
+        from offload.results_sqlite import SqliteResults
+
         return SqliteResults(Path(rest))
     if kind in ("postgresql", "postgres"):
         # The URL itself is not shown, since it may hold a password.
@@ -84,48 +83,43 @@ class MemoryResults(ResultsStore):
         """Start without streams."""
         self._lock = threading.Lock()
         # In the order of their last use, so that the first is the one to forget.
-        self._records: dict[str, StreamRecord] = {}
-        self._ended: dict[str, deque[OutcomeRange]] = {}
+        self._kept: dict[str, _Kept] = {}
 
     def commit(self, commits: Sequence[StreamCommit]) -> None:
         """Advance positions and counts; see `ResultsStore.commit`."""
         with self._lock:
-            changed: dict[str, StreamRecord] = {}
+            # All are checked before any is stored.
+            positions: dict[str, int] = {}
             for each in commits:
-                record = changed.get(each.stream) or self._records.get(each.stream)
-                check_commit(each, stored=None if record is None else record.next_seq)
-                assert record is not None
-                changed[each.stream] = _advanced(record, each)
-            for stream, record in changed.items():
-                del self._records[stream]
-                self._records[stream] = record
+                kept = self._kept.get(each.stream)
+                stored = None if kept is None else positions.get(each.stream, kept.next_seq)
+                check_commit(each, stored=stored)
+                positions[each.stream] = each.next_seq
             for each in commits:
-                recent = self._ended.setdefault(each.stream, deque(maxlen=MAX_ENDED_FRAMES))
-                recent.extend(each.ended)
+                kept = self._kept.pop(each.stream)
+                self._kept[each.stream] = kept
+                kept.advance(each)
 
     def open_stream(
         self, *, stream: str, device: str, app: str, owner: str, now: float
     ) -> StreamRecord:
         """Return the stream's record, new or as kept; see `ResultsStore.open_stream`."""
         with self._lock:
-            record = self._records.pop(stream, None)
-            if record is None:
-                record = StreamRecord(
-                    stream=stream, device=device, app=app, owner=owner, opened_at=now
-                )
-            elif (record.owner, record.app) == (owner, app):
-                record = replace(record, closed_at=None)
-            self._records[stream] = record
-            if len(self._records) > MAX_MEMORY_STREAMS:
-                forgotten = next(iter(self._records))
-                del self._records[forgotten]
-                self._ended.pop(forgotten, None)
-            return record
+            kept = self._kept.pop(stream, None)
+            if kept is None:
+                kept = _Kept(stream=stream, device=device, app=app, owner=owner, opened_at=now)
+            elif (kept.owner, kept.app) == (owner, app):
+                kept.closed_at = None
+            self._kept[stream] = kept
+            if len(self._kept) > MAX_MEMORY_STREAMS:
+                del self._kept[next(iter(self._kept))]
+            return kept.record()
 
     def ended_between(self, stream: str, first: int, stop: int) -> list[OutcomeRange]:
         """Return which frames have no result; see `ResultsStore.ended_between`."""
         with self._lock:
-            ended = list(self._ended.get(stream, ()))
+            kept = self._kept.get(stream)
+            ended = list(kept.ended) if kept is not None else []
         first = max(first, stop - MAX_ENDED_FRAMES)
         return [each for each in ended if each.stop > first and each.first < stop]
 
@@ -133,18 +127,48 @@ class MemoryResults(ResultsStore):
         """Do nothing; there is nothing to release."""
 
 
-def _advanced(record: StreamRecord, commit: StreamCommit) -> StreamRecord:
-    counts = count_outcomes(commit)
-    return replace(
-        record,
-        next_seq=commit.next_seq,
-        results=record.results + counts[Outcome.RESULT],
-        filtered=record.filtered + counts[Outcome.FILTERED],
-        failed=record.failed + counts[Outcome.FAILED],
-        dropped=record.dropped + counts[Outcome.DROPPED],
-        state=record.state if commit.state is None else commit.state,
-        closed_at=record.closed_at if commit.closed_at is None else commit.closed_at,
-    )
+@dataclass(slots=True, kw_only=True)
+class _Kept:
+    """A stream in memory; unlike a `StreamRecord` it changes, since it does for every frame."""
+
+    stream: str
+    device: str
+    app: str
+    owner: str
+    opened_at: float
+    closed_at: float | None = None
+    next_seq: int = 0
+    results: int = 0
+    counts: Counter[Outcome] = field(default_factory=Counter)
+    state: bytes | None = None
+    ended: deque[OutcomeRange] = field(default_factory=lambda: deque(maxlen=MAX_ENDED_FRAMES))
+
+    def advance(self, commit: StreamCommit) -> None:
+        self.next_seq = commit.next_seq
+        self.results += len(commit.results)
+        for each in commit.ended:
+            self.counts[each.outcome] += each.count
+            self.ended.append(each)
+        if commit.state is not None:
+            self.state = commit.state
+        if commit.closed_at is not None:
+            self.closed_at = commit.closed_at
+
+    def record(self) -> StreamRecord:
+        return StreamRecord(
+            stream=self.stream,
+            device=self.device,
+            app=self.app,
+            owner=self.owner,
+            opened_at=self.opened_at,
+            closed_at=self.closed_at,
+            next_seq=self.next_seq,
+            results=self.results,
+            filtered=self.counts[Outcome.FILTERED],
+            failed=self.counts[Outcome.FAILED],
+            dropped=self.counts[Outcome.DROPPED],
+            state=self.state,
+        )
 
 
 if __name__ == "__main__":

@@ -110,12 +110,12 @@ def settle(
 
 
 class ResultsWriter:
-    """A thread that commits.
+    """A thread that commits; for a store in memory, which never waits, whoever puts does it.
 
     Args:
-        store: Where results are kept; this thread alone writes to it, besides opening streams.
-        on_committed: Called in the writer's thread after each transaction, with what it covered in
-            order; it must be quick.
+        store: Where results are kept; nobody else writes to it, besides opening streams.
+        on_committed: Called after each transaction, in the thread that did it, with what it covered
+            in order; it must be quick.
         wall_clock: Seconds since 1970.
     """
 
@@ -140,6 +140,10 @@ class ResultsWriter:
 
     def put(self, finished: Finished) -> None:
         """Hand over a finished frame; those of one stream must come in order."""
+        if not self._store.durable:
+            self._store.commit([_commit_of(finished.stream, [finished], self._wall_clock())])
+            self._on_committed([finished])
+            return
         with self._changed:
             self._waiting.append(finished)
             self._changed.notify()

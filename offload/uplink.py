@@ -1,7 +1,8 @@
 """Keep one stream's frames flowing to the cloud, over lost connections and restarted servers.
 
-An `Uplink` has two threads: one connects, receives and reconnects, the other sends, so that
-computing and sending overlap. Frames stay in the `Outbox` until the cloud has stored them.
+Frames are sent by the thread that puts them in, as long as the socket takes them at once; else by a
+sender thread, so that computing and sending overlap. A link thread connects, receives and
+reconnects. Frames stay in the `Outbox` until the cloud has stored them.
 
     uplink = Uplink(servers=(Server(host="cloud", port=8089),), ...)
     uplink.start()
@@ -13,12 +14,13 @@ computing and sending overlap. Frames stay in the `Outbox` until the cloud has s
 """
 
 import logging
+import math
 import random
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Final, cast
 
 from offload.auth import Token, new_nonce
 from offload.errors import (
@@ -30,6 +32,8 @@ from offload.errors import (
     SessionLost,
 )
 from offload.messages import (
+    DRAIN,
+    WATCH,
     Acknowledgement,
     Control,
     EndConfirmed,
@@ -43,6 +47,7 @@ from offload.messages import (
 from offload.outbox import Delivered, Entry, Outbox
 from offload.session import DeviceSession, Event
 from offload.transport import Connection, connect
+from offload.wire import Piece
 
 logger = logging.getLogger(__name__)
 
@@ -55,9 +60,15 @@ CONNECT_TIMEOUT_S: Final = 5.0
 FIRST_RETRY_BOUND_S: Final = 0.2
 LAST_RETRY_BOUND_S: Final = 5.0
 
-# The control message by which the cloud asks for a pause: it is about to end and finishes what it
-# has.
-DRAIN: Final = "drain"
+# Small messages that waited for the socket go out together, so many bytes at a time: enough to make
+# the system call cheap, and no more, since what is handed over can no longer be held back.
+GATHERED_BYTES: Final = 64 * 1024
+USUAL_ENVELOPE_BYTES: Final = 128
+
+# A caller that comes back so soon has little else to do. A short wait for the socket then costs it
+# less than to wake the sender thread.
+QUICK_CALLER_S: Final = 300e-6
+PATIENCE_S: Final = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,10 +129,17 @@ class Uplink:
         self._window = window
         self._retry_for_s = retry_for_s
         # Guards all below. It is never held across a socket call.
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        # What the sender waits for, on the same lock: it sleeps through acknowledgements.
+        self._sendable = threading.Condition(self._lock)
         self._outbox: Outbox | None = None
         self._session: DeviceSession | None = None
         self._connection: Connection | None = None
+        # Whoever is at the socket; only the right's holder encodes or sends.
+        self._is_sending = False
+        self._returned_s = 0.0
+        self._leftover: Sequence[Piece] = ()
         self._welcome: Welcome | None = None
         self._failure: OffloadError | None = None
         self._deliveries: list[Delivered] = []
@@ -133,6 +151,7 @@ class Uplink:
         self._sent_bytes = 0
         self._sessions = 0
         self._cloud_load = 0.0
+        self._watched_fps = 0.0
         self._fruitless_sessions = 0
         self._threads = [
             threading.Thread(target=self._run_link, name="uplink-link", daemon=True),
@@ -159,6 +178,21 @@ class Uplink:
             self._raise_failure()
             return self._welcome
 
+    @property
+    def room(self) -> int:
+        """How many more frames may be put in now.
+
+        Raises:
+            OffloadError: The stream cannot go on.
+        """
+        self._raise_failure()
+        return self._window - len(self._box)
+
+    @property
+    def watched_fps(self) -> float:
+        """How many frames a second the cloud wants to see: `math.inf` for all, 0 for none."""
+        return self._watched_fps
+
     def wait_for_room(self, *, timeout_s: float) -> bool:
         """Wait until the window has room for another frame; False if it has none by then."""
         with self._changed:
@@ -170,15 +204,15 @@ class Uplink:
 
     def put_frame(self, frame: Frame, *, captured_s: float) -> None:
         """Hand a frame over; it is kept until the cloud has stored its outcome."""
-        with self._changed:
+        with self._lock:
             self._box.put_frame(frame, captured_s=captured_s)
-            self._changed.notify_all()
+        self._send_at_once()
 
     def put_ended(self, ended: OutcomeRange, *, captured_s: Sequence[float]) -> None:
         """Hand over frames that ended on the device; their outcome is stored in the cloud, too."""
-        with self._changed:
+        with self._lock:
             self._box.put_ended(ended, captured_s=captured_s)
-            self._changed.notify_all()
+        self._send_at_once()
 
     def take_deliveries(self) -> list[Delivered]:
         """Return the frames that were finished since the last call.
@@ -186,15 +220,19 @@ class Uplink:
         Raises:
             OffloadError: The stream cannot go on; for example it was taken over.
         """
-        with self._changed:
+        # Asked for every frame, and mostly there are none.
+        if not self._deliveries:
+            self._raise_failure()
+            return []
+        with self._lock:
             deliveries, self._deliveries = self._deliveries, []
-            if not deliveries:
-                self._raise_failure()
             return deliveries
 
     def take_task_times(self) -> list[TaskTime]:
         """Return what the cloud's tasks cost since the last call."""
-        with self._changed:
+        if not self._task_times:
+            return []
+        with self._lock:
             times, self._task_times = self._task_times, []
             return times
 
@@ -206,7 +244,7 @@ class Uplink:
         """
         with self._changed:
             self._ending = True
-            self._changed.notify_all()
+            self._sendable.notify()
             self._changed.wait_for(lambda: self._ended or self._failure is not None, timeout_s)
             if not self._ended:
                 self._raise_failure()
@@ -217,7 +255,7 @@ class Uplink:
         with self._changed:
             self._closing = True
             connection = self._connection
-            self._changed.notify_all()
+            self._wake_all()
         if connection is not None:
             connection.close()
         for each in self._threads:
@@ -249,7 +287,11 @@ class Uplink:
     def _fail(self, error: OffloadError) -> None:
         with self._changed:
             self._failure = self._failure or error
-            self._changed.notify_all()
+            self._wake_all()
+
+    def _wake_all(self) -> None:
+        self._changed.notify_all()
+        self._sendable.notify()
 
     # The link thread: connect, receive, reconnect.
 
@@ -329,10 +371,13 @@ class Uplink:
             self._deliver(welcome.next_seq, welcome.exceptions, ())
             self._outbox.rewind()
             self._session, self._connection = session, connection
+            self._leftover = ()
             self._welcome = welcome
+            # Whoever watches says so again: the server may be another one.
+            self._watched_fps = 0.0
             self._sessions += 1
             self._draining = False
-            self._changed.notify_all()
+            self._wake_all()
         logger.info("session_opened", extra={"next_seq": welcome.next_seq})
         for each in events[1:]:
             self._handle(each)
@@ -365,8 +410,11 @@ class Uplink:
                     self._cloud_load = event.load
                 case EndConfirmed():
                     self._ended = True
+                    self._sendable.notify()
                 case Control() if event.name == DRAIN:
                     self._draining = True
+                case Control() if event.name == WATCH:
+                    self._watched_fps = _watched_fps(event)
                 case _:
                     # A control message that this version does not know.
                     pass
@@ -393,76 +441,137 @@ class Uplink:
             in_flight = self._box.frames
         logger.warning("session_lost", extra={"reason": str(error), "in_flight": in_flight})
 
-    # The sender thread.
+    # Sending: by the thread that puts in, or by the sender thread.
+
+    def _send_at_once(self) -> None:
+        """Send what waits, as far as the socket takes it; leave the rest to the sender."""
+        with self._lock:
+            if self._is_sending or not self._can_send():
+                return
+            work = self._take_work()
+        patience_s = PATIENCE_S if time.monotonic() - self._returned_s < QUICK_CALLER_S else 0.0
+        try:
+            work.leftover = work.connection.send_within(
+                work.leftover or self._encode(work),
+                patience_s=patience_s,
+            )
+        except SessionLost:
+            self._hang_up(work)
+        except OffloadError as error:
+            self._fail(error)
+        self._give_up_right(work)
+        self._returned_s = time.monotonic()
 
     def _run_sender(self) -> None:
         try:
-            while (work := self._next_send()) is not None:
-                connection, session, entry = work
+            while (work := self._next_work()) is not None:
                 try:
-                    self._send(connection, session, entry)
+                    work.connection.send(work.leftover or self._encode(work))
                 except SessionLost:
-                    # The link thread learns it from the same socket and reconnects.
-                    connection.close()
-                    self._wait_for_other(session)
+                    self._hang_up(work)
+                work.leftover = ()
+                self._give_up_right(work)
         except OffloadError as error:
             self._fail(error)
 
-    def _next_send(self) -> tuple[Connection, DeviceSession, Entry | None] | None:
-        """Wait for an entry, or for the end of the stream (None), that can be sent now."""
-        with self._changed:
-            self._changed.wait_for(self._can_send)
-            if self._closing or self._ended or self._failure is not None:
-                return None
-            assert self._session is not None
-            assert self._connection is not None
-            entry = self._box.take(time.monotonic()) if self._box.has_unsent else None
-            return self._connection, self._session, entry
+    def _next_work(self) -> "_Work | None":
+        """Wait for something that can be sent now; None at the end."""
+        with self._sendable:
+            self._sendable.wait_for(lambda: self._is_over or self._can_send())
+            return None if self._is_over else self._take_work()
+
+    @property
+    def _is_over(self) -> bool:
+        return self._closing or self._ended or self._failure is not None
 
     def _can_send(self) -> bool:
-        if self._closing or self._ended or self._failure is not None:
+        if self._is_sending or self._session is None or self._session.is_closed:
+            return False
+        if self._leftover:
             return True
-        if self._session is None or self._draining:
+        if self._draining:
             return False
         return self._box.has_unsent or (self._ending and not self._session.is_ending)
 
-    def _send(self, connection: Connection, session: DeviceSession, entry: Entry | None) -> None:
+    def _take_work(self) -> "_Work":
+        assert self._session is not None
+        assert self._connection is not None
+        self._is_sending = True
+        leftover, self._leftover = self._leftover, ()
+        work = _Work(connection=self._connection, session=self._session, leftover=leftover)
+        if not leftover:
+            now = time.monotonic()
+            gathered = 0
+            while self._box.has_unsent and gathered < GATHERED_BYTES:
+                entry = self._box.take(now)
+                gathered += entry.payload_bytes + USUAL_ENVELOPE_BYTES
+                work.entries.append(entry)
+            work.ends = self._ending and not self._box.has_unsent
+        return work
+
+    def _hang_up(self, work: "_Work") -> None:
+        """Send no more on a connection that is lost; the link thread learns it and reconnects."""
+        with self._lock:
+            if self._session is work.session:
+                self._session = None
+        work.connection.close()
+
+    def _give_up_right(self, work: "_Work") -> None:
+        with self._lock:
+            self._is_sending = False
+            # What is left of a message belongs to the connection that had its beginning.
+            if work.connection is self._connection:
+                self._leftover = work.leftover
+            if self._can_send():
+                self._sendable.notify()
+
+    def _encode(self, work: "_Work") -> list[Piece]:
+        """Return the pieces of what is to be sent.
+
+        Raises:
+            SessionLost: The cloud has ended the session meanwhile.
+        """
         try:
-            self._queue(session, entry)
+            for entry in work.entries:
+                self._queue(work.session, entry)
+            if work.ends:
+                work.session.send_end()
         except LocalProtocolError as error:
-            if session.is_closed:
-                # The cloud ended the session between the choice of the entry and now.
+            if work.session.is_closed:
                 raise SessionLost("session was closed by the server") from error
             raise
-        connection.send(session.take_outgoing())
+        return work.session.take_outgoing()
 
-    def _queue(self, session: DeviceSession, entry: Entry | None) -> None:
-        if entry is None:
-            session.send_end()
-            return
+    def _queue(self, session: DeviceSession, entry: Entry) -> None:
         message = entry.message()
-        if isinstance(message, Frame):
-            self._queue_frame(session, entry, message)
-        else:
+        if isinstance(message, Ended):
             session.send_ended(message)
-
-    def _queue_frame(self, session: DeviceSession, entry: Entry, frame: Frame) -> None:
+            return
         try:
-            session.send_frame(frame)
+            entry.message_bytes = session.send_frame(message)
         except PayloadError as error:
-            with self._changed:
+            with self._lock:
                 self._box.fail(entry, task="", reason=str(error))
-            message = entry.message()
-            assert isinstance(message, Ended)
-            session.send_ended(message)
+            failed = entry.message()
+            assert isinstance(failed, Ended)
+            session.send_ended(failed)
 
-    def _wait_for_other(self, session: DeviceSession) -> None:
-        with self._changed:
-            self._changed.wait_for(
-                lambda: (
-                    self._session is not session
-                    or self._closing
-                    or self._ended
-                    or self._failure is not None
-                )
-            )
+
+def _watched_fps(control: Control) -> float:
+    fps = control.body.get("fps")
+    if fps is None:
+        return math.inf
+    if type(fps) not in (int, float) or not 0 <= cast("float", fps) < math.inf:
+        raise RemoteProtocolError("server asks for a number of frames a second that is none")
+    return float(cast("float", fps))
+
+
+@dataclass(slots=True, kw_only=True)
+class _Work:
+    """What one thread sends: entries with perhaps the end, or what is left of earlier ones."""
+
+    connection: Connection
+    session: DeviceSession
+    leftover: Sequence[Piece]
+    entries: list[Entry] = field(default_factory=list)
+    ends: bool = False

@@ -23,7 +23,8 @@ OURS = {path.stem for path in ROOT.iterdir() if path.suffix == ".py" or path.is_
 
 
 def run_frames(bound: BoundPipeline, seqs: range) -> list[PipelineRun]:
-    frames = list(task_interface_example.pipeline.source.open(0))
+    source = task_interface_example.pipeline.source.bind()
+    frames = [source.frame_values(raw) for raw in source.open(0)]
     return [
         bound.run(
             frames[seq],

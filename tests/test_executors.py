@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from offload.executors.threads import ThreadPool
+from offload.executors.threads import Quickness, ThreadPool
 
 LONG_S = 30.0
 JOBS = 8
@@ -92,3 +92,51 @@ def test_a_part_that_raises_is_reported_and_nothing_overtakes_its_frame(
 def test_a_pool_has_a_worker_per_processor_unless_told() -> None:
     assert ThreadPool(workers=None).workers >= 1
     assert ThreadPool(workers=3).workers == 3
+
+
+def test_work_on_a_free_lane_may_run_in_the_calling_thread(pool: ThreadPool) -> None:
+    lane, threads = pool.lane(), list[str]()
+    ran = lane.run_inline(
+        free=lambda: threading.current_thread().name,
+        ordered=lambda name: threads.extend([name, threading.current_thread().name]),
+    )
+    assert ran
+    assert threads == 2 * [threading.current_thread().name]
+
+
+def test_work_overtakes_no_job_by_running_in_the_calling_thread(pool: ThreadPool) -> None:
+    lane, gate, order = pool.lane(), threading.Event(), list[int]()
+    lane.submit(free=lambda: wait_and_return(gate, 1), ordered=order.append)
+    assert not lane.run_inline(free=lambda: 2, ordered=order.append)
+    lane.submit(free=lambda: 3, ordered=order.append)
+    gate.set()
+    pool.close()
+    assert order == [1, 3]
+
+
+def test_jobs_that_came_while_work_ran_in_the_calling_thread_are_run_after_it(
+    pool: ThreadPool,
+) -> None:
+    lane, order = pool.lane(), list[int]()
+    submitted = threading.Event()
+
+    def submit() -> None:
+        lane.submit(free=submitted.set, ordered=lambda _: order.append(2))
+
+    def ordered(_: object) -> None:
+        submit()
+        assert submitted.wait(LONG_S)
+        order.append(1)
+
+    assert lane.run_inline(free=lambda: None, ordered=ordered)
+    pool.close()
+    assert order == [1, 2]
+
+
+def test_work_is_quick_once_it_was_so_for_a_while_and_until_it_is_slow() -> None:
+    quick = Quickness(limit_s=0.1, in_a_row=3)
+    found = []
+    for seconds in (0.01, 0.01, 0.01, 0.2, 0.01, 0.01, 0.01):
+        quick.book(seconds)
+        found.append(bool(quick))
+    assert found == [False, False, True, False, False, False, True]

@@ -1,4 +1,8 @@
-"""Checks ARCHITECTURE.md's import directions on the source text; the tables below are the rules."""
+"""What may import what, and what a device must never load.
+
+ARCHITECTURE.md's import directions are checked on the source text; the tables below are the rules.
+What a program loads in the end is checked on running ones.
+"""
 
 import ast
 import sys
@@ -9,6 +13,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+
+from tests.integration.programs import CLIENT, Ended, cloud_server, started, write_app
 
 ROOT: Final = Path(__file__).parent.parent
 PACKAGES: Final = ("offload", "ball_tracking_example", "benchmarks", "tests")
@@ -86,7 +92,9 @@ Rule = OnlyIn | Never | OfOurs | OfOthers
 PURE: Final = (
     "task_interface.py",
     "scheduler.py",
-    *(f"offload/{name}.py" for name in ("errors", "messages", "wire", "session", "values")),
+    *(f"offload/{name}.py" for name in ("errors", "messages", "wire", "session")),
+    *(f"offload/{name}.py" for name in ("values", "values_form", "values_unpacking")),
+    *(f"offload/{name}.py" for name in ("encodings", "encoding_choice", "link")),
     *(f"offload/{name}.py" for name in ("telemetry", "metrics")),
 )
 
@@ -97,14 +105,33 @@ RULES: Final[Sequence[Rule]] = (
         reason="a script that runs as __main__ and is imported again exists twice",
     ),
     OnlyIn(
-        modules=("socket", "asyncio"),
+        modules=("socket",),
         files=(
             "offload/transport.py",
             "cloud_server_coordinator.py",
+            "benchmarks/peer_*.py",
             "tests/integration/*",
             "tests/faults/*",
         ),
         reason="the core is bytes in, events out; only its shells wait for a network",
+    ),
+    OnlyIn(
+        modules=("asyncio",),
+        files=(
+            "offload/cloud_transport.py",
+            "cloud_server_coordinator.py",
+            "tests/integration/*",
+            "tests/faults/*",
+        ),
+        reason="it is the cloud's shell; a device would pay for it with 7 MB",
+    ),
+    Never(
+        files=(
+            "iot_client_coordinator.py",
+            *(f"offload/{name}.py" for name in ("transport", "uplink", "local_delivery")),
+        ),
+        modules=("offload.cloud_transport",),
+        reason="it loads asyncio, which a device does without",
     ),
     OnlyIn(
         modules=("msgpack",),
@@ -114,12 +141,19 @@ RULES: Final[Sequence[Rule]] = (
     OnlyIn(
         modules=("cv2",),
         files=(
-            "offload/values.py",
+            "offload/encodings.py",
+            "offload/display.py",
             "ball_tracking_example/*",
             "task_interface_example.py",
+            "benchmarks/*",
             "tests/*",
         ),
-        reason="pictures are the apps' business, and their encoding that of values",
+        reason="pictures are the apps' business, and how they travel that of encodings",
+    ),
+    OnlyIn(
+        modules=("zlib",),
+        files=("offload/encodings.py", "tests/*"),
+        reason="what a peer compressed is bounded where it is decompressed",
     ),
     OfOurs(
         files=("offload/*",),
@@ -134,7 +168,7 @@ RULES: Final[Sequence[Rule]] = (
     ),
     OfOurs(
         files=("task_interface.py",),
-        allowed=("offload.errors", "offload.values"),
+        allowed=("offload.encodings", "offload.errors", "offload.values"),
         reason="an app author reads this file alone",
     ),
     OfOthers(
@@ -249,11 +283,17 @@ def test_the_project_itself_is_what_is_searched() -> None:
         ("tests/test_client.py", "import iot_client_coordinator"),
         ("iot_client_coordinator.py", "import socket"),
         ("offload/spool.py", "import asyncio"),
+        ("offload/transport.py", "import asyncio"),
+        ("offload/uplink.py", "from offload import cloud_transport"),
         ("offload/spool.py", "def f():\n    from asyncio import run"),
         ("tests/test_spool.py", "import socket"),
         ("offload/spool.py", "import msgpack"),
         ("cloud_server_coordinator.py", "import msgpack"),
         ("offload/spool.py", "import cv2"),
+        ("offload/values.py", "import cv2"),
+        ("offload/values.py", "import zlib"),
+        ("offload/encoding_choice.py", "from time import monotonic"),
+        ("offload/link.py", "import time"),
         ("scheduler.py", "import cv2.typing"),
         ("offload/spool.py", "import scheduler"),
         ("offload/session.py", "from task_interface import Pipeline"),
@@ -287,11 +327,12 @@ def test_a_forbidden_import_is_named_with_its_file_and_line(
 @pytest.mark.parametrize(
     ("path", "text"),
     [
-        ("offload/transport.py", "import asyncio, socket"),
+        ("offload/transport.py", "import socket"),
+        ("offload/cloud_transport.py", "import asyncio"),
         ("cloud_server_coordinator.py", "import asyncio"),
         ("tests/integration/test_twins.py", "import socket"),
         ("offload/results_cli.py", "import msgpack"),
-        ("offload/values.py", "def f():\n    import cv2"),
+        ("offload/encodings.py", "def f():\n    import cv2, zlib"),
         ("offload/loading.py", "from task_interface import Pipeline"),
         ("offload/session.py", "from . import wire\nfrom .messages import Outcome"),
         ("offload/executors/threads.py", "from ..errors import TaskError\nimport threading"),
@@ -306,3 +347,94 @@ def test_an_import_that_the_design_allows_is_not_reported(
 ) -> None:
     tree = {"offload/__init__.py": "", "task_interface.py": "", path: text}
     assert violations(write_tree(tmp_path, tree)) == []
+
+
+# What a device program loads
+
+# Each costs megabytes or milliseconds that a small device does not have to spare.
+HEAVY: Final = ("asyncio", "ssl", "sqlite3", "imutils", "concurrent", "multiprocessing", "http")
+
+# They belong to the cloud, to optional extras, or to the benchmarks.
+EXTRAS: Final = (
+    *("zmq", "imagezmq", "ray", "psycopg", "prometheus_client", "starlette", "uvicorn", "uvloop"),
+    *("offload.cloud_transport", "offload.cloud_options", "benchmarks"),
+)
+
+# OpenSSL's half of hashlib: only the handshake with a server computes a hash.
+HASHES: Final = ("hmac", "_hashlib")
+
+QUIET_APP: Final = """
+from task_interface import Pipeline, source, task
+
+@source(gives="number")
+def numbers():
+    yield from range(3)
+
+@task()
+def finish(number: int) -> int:
+    return number
+
+pipeline = Pipeline([numbers, finish])
+"""
+
+# Runs the device program as a user does, and says in the end what it has loaded.
+LOADED_BY: Final = f"""
+import runpy, sys
+sys.argv[0], sys.path[0] = {str(CLIENT)!r}, {str(ROOT)!r}
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+finally:
+    print("loaded", *sys.modules)
+"""
+
+
+def loaded_by(folder: Path, *arguments: str) -> list[str]:
+    """Run the device program to its end and return the names of its modules."""
+    script = folder / "loaded_by.py"
+    script.write_text(LOADED_BY, encoding="utf-8")
+    with started(script, folder, *arguments) as program:
+        ended: Ended = program.wait()
+    assert ended.code == 0, ended.err
+    return ended.out.splitlines()[-1].split()[1:]
+
+
+def found_within(loaded: list[str], *modules: str) -> list[str]:
+    return [name for name in loaded if is_within(name, modules)]
+
+
+@pytest.mark.integration
+def test_the_modules_of_the_device_program_load_nothing_heavy(tmp_path: Path) -> None:
+    loaded = loaded_by(tmp_path, "--version")
+    assert "offload.uplink" in loaded
+    assert found_within(loaded, *HEAVY, *EXTRAS, *HASHES, "cv2") == []
+
+
+@pytest.mark.integration
+def test_a_client_only_run_loads_nothing_heavy(tmp_path: Path) -> None:
+    app = write_app(tmp_path, "quiet", QUIET_APP)
+    loaded = loaded_by(tmp_path, "--app", app, "--results", "none")
+    assert app in loaded
+    assert found_within(loaded, *HEAVY, *EXTRAS, *HASHES, "cv2") == []
+
+
+@pytest.mark.integration
+def test_sqlite_is_loaded_for_a_results_file_and_nothing_else_is(tmp_path: Path) -> None:
+    app = write_app(tmp_path, "quiet", QUIET_APP)
+    loaded = loaded_by(tmp_path, "--app", app, "--results", "sqlite:results.db")
+    assert found_within(loaded, *HEAVY, *EXTRAS, *HASHES) == found_within(loaded, "sqlite3") != []
+
+
+@pytest.mark.integration
+def test_the_device_half_of_a_split_run_loads_nothing_heavy_but_hashes(tmp_path: Path) -> None:
+    app = write_app(tmp_path, "quiet", QUIET_APP)
+    with cloud_server(tmp_path, "--app", app, "--results", "none") as server:
+        loaded = loaded_by(tmp_path, "1", *server.address, "--app", app)
+    assert set(found_within(loaded, *HASHES)) == set(HASHES)
+    assert found_within(loaded, *HEAVY, *EXTRAS, "cv2") == []
+
+
+@pytest.mark.integration
+def test_tracking_a_ball_loads_nothing_heavy(tmp_path: Path) -> None:
+    loaded = loaded_by(tmp_path, "--source", "synthetic", "--frames", "3", "--results", "none")
+    assert "cv2" in loaded
+    assert found_within(loaded, *HEAVY, *EXTRAS) == []

@@ -29,16 +29,15 @@ from offload.results import (
     MemoryResults,
     Result,
     ResultsStore,
-    SqliteResults,
     StreamCommit,
     StreamRecord,
-    connect_reader,
     open_results,
     pack_result,
     pack_state,
     unpack_result,
     unpack_state,
 )
+from offload.results_sqlite import SqliteResults, connect_reader
 
 REPOSITORY = Path(__file__).parent.parent
 

@@ -11,7 +11,8 @@ import pytest
 
 from offload import results_sqlite, results_writer
 from offload.messages import Outcome, OutcomeRange
-from offload.results import SqliteResults, StreamRecord, pack_result, unpack_state
+from offload.results import StreamRecord, pack_result, unpack_state
+from offload.results_sqlite import SqliteResults
 from offload.results_writer import Finished, ResultsWriter
 
 LONG_S = 30.0

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from offload.encodings import PACKED, RAW, parse
 from offload.errors import ConfigurationError, TaskError
 from offload.values import Value
 from task_interface import (
@@ -13,6 +14,7 @@ from task_interface import (
     Pipeline,
     PipelineRun,
     Placement,
+    Source,
     Task,
     first_difference,
     source,
@@ -172,8 +174,13 @@ def test_a_class_whose_instances_cannot_be_called_is_no_task() -> None:
 
 
 def test_an_unknown_encoding_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="permits encoding 'zip', expected some of raw"):
+    with pytest.raises(ConfigurationError, match="'<lambda>' permits an unknown encoding 'zip'"):
         task(encodings=("raw", "zip"))(lambda number: number)
+
+
+def test_encodings_are_a_tuple_even_if_there_is_one() -> None:
+    with pytest.raises(ConfigurationError, match="has encodings 'packed', expected a tuple"):
+        task(encodings="packed")(lambda number: number)
 
 
 # Where the split may move
@@ -405,6 +412,112 @@ def test_a_value_that_a_task_on_demand_changes_arrives_at_every_split(*, watched
         assert run(marking, sent, start=split, frame=frame).result == (-4 if watched else 4)
 
 
+# How values may travel
+
+
+JPEG = parse("jpeg:80")
+
+
+@pytest.fixture
+def seen() -> Pipeline:
+    """A mask is computed from the frame, and the frame is drawn on for whoever watches."""
+
+    @source(gives=("frame", "time_s"), encodings=("raw", "jpeg:80"))
+    def look() -> Iterator[tuple[int, float]]:
+        yield 1, 0.0
+
+    @task(gives="mask", encodings=("raw", "packed"))
+    def find(frame: int) -> int:
+        return frame
+
+    @task(gives="picture", on_demand=True, encodings=("raw", "jpeg:90"))
+    def draw(frame: int, mask: int) -> int:
+        return frame + mask
+
+    @task()
+    def show(mask: int, time_s: float, picture: int | None) -> Value:
+        return [mask, time_s, picture]
+
+    return Pipeline([look, find, draw, show])
+
+
+def test_each_live_value_may_travel_as_its_giver_permits(seen: Pipeline) -> None:
+    assert seen.encodings(2) == {"mask": (RAW, PACKED), "time_s": (RAW,)}
+    for split in seen.splits:
+        for watched in (False, True):
+            live = seen.live_values(split, watched=watched)
+            assert tuple(seen.encodings(split, watched=watched)) == live
+
+
+def test_a_value_that_results_are_computed_from_may_not_lose_anything(seen: Pipeline) -> None:
+    assert seen.encodings(1)["frame"] == (RAW,)
+    assert seen.encodings(1, watched=True)["frame"] == (RAW,)
+
+
+def test_a_value_that_only_a_task_on_demand_takes_may_lose_something(seen: Pipeline) -> None:
+    assert seen.encodings(2, watched=True)["frame"] == (RAW, JPEG)
+
+
+def test_a_value_that_a_task_on_demand_gave_may_lose_something(seen: Pipeline) -> None:
+    assert seen.encodings(3, watched=True)["picture"] == (RAW, parse("jpeg:90"))
+
+
+def test_an_app_may_compute_results_from_what_lost_something() -> None:
+    @task(gives="double", encodings=("raw", "jpeg:80"), lossy_results=True)
+    def lossy(number: int) -> int:
+        return number
+
+    assert chain(lossy, finish_of_double()).encodings(2) == {"double": (RAW, JPEG)}
+    origin = source(gives="number", encodings=("jpeg:80",), lossy_results=True, name="origin")
+    assert Pipeline([origin(count), pass_on]).encodings(1) == {"number": (JPEG,)}
+
+
+def test_a_taker_of_the_value_that_is_given_anew_does_not_count() -> None:
+    origin = source(gives="number", encodings=("raw", "jpeg:80"), name="origin")(count)
+    draw = task(on_demand=True, gives="drawn", name="draw")(lambda number: number)
+    anew = task(gives="number", name="anew")(lambda: 1)
+    assert Pipeline([origin, draw, anew, pass_on]).encodings(1, watched=True) == {
+        "number": (RAW, JPEG)
+    }
+
+
+def test_the_giver_is_the_last_one_that_runs() -> None:
+    origin = source(gives="number", encodings=("raw", "packed"), name="origin")(count)
+    mark = task(gives="number", on_demand=True, encodings=("jpeg:80",), name="mark")
+    marking = Pipeline([origin, mark(lambda number: number), pass_on])
+    assert marking.encodings(2) == {"number": (RAW, PACKED)}
+    assert marking.encodings(2, watched=True) == {"number": (JPEG,)}
+
+
+def test_a_pipeline_knows_whether_anything_may_lose_something(
+    seen: Pipeline, pipeline: Pipeline
+) -> None:
+    assert seen.permits_lossy
+    assert not pipeline.permits_lossy
+    computed = task(gives="double", encodings=("raw", "jpeg"), name="computed")
+    assert not chain(computed(lambda number: number), finish_of_double()).permits_lossy
+
+
+def test_what_is_permitted_is_worked_out_once(seen: Pipeline) -> None:
+    assert seen.encodings(2, watched=True) is seen.encodings(2, watched=True)
+
+
+def test_both_ends_agree_on_encodings_with_their_quality() -> None:
+    def of(quality: str) -> Pipeline:
+        lossy = task(gives="double", encodings=("raw", quality), name="lossy")
+        return chain(lossy(lambda number: number), finish_of_double())
+
+    assert first_difference(of("jpeg").fingerprint(), of("jpeg:80").fingerprint()) is None
+    assert first_difference(of("jpeg:70").fingerprint(), of("jpeg").fingerprint()) == (
+        "task 2 'lossy' has encodings ['raw', 'jpeg:70'] on the device "
+        "and ['raw', 'jpeg:80'] in the cloud"
+    )
+
+
+def test_what_a_plain_task_returned_may_travel_packed() -> None:
+    assert plain(read, middle_of_two, finish_plain).encodings(1) == {"next_args": (RAW, PACKED)}
+
+
 # State
 
 
@@ -491,8 +604,13 @@ def test_tasks_in_order_start_at_the_first_that_keeps_state() -> None:
 # Sources
 
 
+def frames_of(declared: Source, start_seq: int = 0) -> Iterator[dict[str, Value]]:
+    bound = declared.bind()
+    return map(bound.frame_values, bound.open(start_seq))
+
+
 def test_a_generator_function_gives_its_frames_from_the_start() -> None:
-    assert list(count.open(7)) == [{"number": 0}, {"number": 1}, {"number": 2}]
+    assert list(frames_of(count, 7)) == [{"number": 0}, {"number": 1}, {"number": 2}]
 
 
 class Seekable:
@@ -507,13 +625,82 @@ class Seekable:
 def test_a_source_with_open_goes_on_where_the_stream_stopped(opener: object) -> None:
     seekable = source(gives=("frame", "time_s"))(opener)
     assert seekable.name == "Seekable"
-    assert list(seekable.open(50)) == [{"frame": 50, "time_s": 2.0}]
+    assert list(frames_of(seekable, 50)) == [{"frame": 50, "time_s": 2.0}]
 
 
 def test_a_source_says_whether_it_is_live_and_how_fast() -> None:
-    camera = source(gives="frame")(Seekable())
+    camera, plainest = source(gives="frame")(Seekable()).bind(), count.bind()
     assert (camera.live, camera.rate_fps) == (True, 25.0)
-    assert (count.live, count.rate_fps) == (False, None)
+    assert (plainest.live, plainest.rate_fps) == (False, None)
+
+
+def test_what_a_source_says_of_itself_may_be_a_property() -> None:
+    class Camera(Seekable):
+        @property
+        def live(self) -> bool:  # type: ignore[override]  # what the test is about
+            return False
+
+        @property
+        def rate_fps(self) -> None:  # type: ignore[override]  # what the test is about
+            return None
+
+    bound = source(gives=("frame", "time_s"))(Camera).bind()
+    assert (bound.live, bound.rate_fps) == (False, None)
+
+
+class Resizing:
+    """Counts its instances, so that a test sees which one is asked."""
+
+    made = 0
+
+    def __init__(self) -> None:
+        Resizing.made += 1
+        self.number = Resizing.made
+
+    def open(self, start_seq: int) -> Iterator[tuple[int, float]]:
+        yield self.number, start_seq / 25
+
+    def prepare(self, number: int, time_s: float) -> tuple[list[int], float]:
+        return [number, self.number], time_s
+
+
+def test_a_class_is_made_once_per_bind_and_prepares_its_own_frames() -> None:
+    declared = source(gives=("frame", "time_s"))(Resizing)
+    before = Resizing.made
+    bound = declared.bind()
+    assert [bound.frame_values(next(bound.open(seq))) for seq in (0, 50)] == [
+        {"frame": [before + 1, before + 1], "time_s": 0.0},
+        {"frame": [before + 1, before + 1], "time_s": 2.0},
+    ]
+    assert Resizing.made == before + 1
+
+
+class Doubling:
+    def open(self, start_seq: int) -> Iterator[object]:
+        yield start_seq
+
+    def prepare(self, number: int) -> int:
+        if number < 0:
+            raise ValueError("negative")
+        return 2 * number
+
+
+def test_one_value_is_prepared_as_it_is() -> None:
+    bound = source(gives="number")(Doubling()).bind()
+    assert bound.frame_values(4) == {"number": 8}
+
+
+def test_what_prepare_raises_names_the_source_and_keeps_the_cause() -> None:
+    bound = source(gives="number", name="camera")(Doubling()).bind()
+    with pytest.raises(TaskError, match="task 'camera' raised ValueError: negative") as caught:
+        bound.frame_values(-1)
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_a_frame_that_prepare_gives_too_few_values_of_is_named() -> None:
+    bound = source(gives=("number", "time_s"))(Doubling).bind()
+    with pytest.raises(TaskError, match="task 'Doubling' returned int, expected number, time_s"):
+        bound.frame_values(4)
 
 
 def test_what_a_source_raises_comes_out_when_that_frame_is_asked_for() -> None:
@@ -522,7 +709,7 @@ def test_what_a_source_raises_comes_out_when_that_frame_is_asked_for() -> None:
         yield 1
         raise OSError("unplugged")
 
-    frames = unplugged.open(0)
+    frames = frames_of(unplugged)
     assert next(frames) == {"frame": 1}
     with pytest.raises(OSError, match="unplugged"):
         next(frames)
@@ -531,7 +718,7 @@ def test_what_a_source_raises_comes_out_when_that_frame_is_asked_for() -> None:
 def test_a_source_that_gives_too_few_values_is_named() -> None:
     lone = source(gives=("frame", "time_s"), name="lone")(lambda: iter([1]))
     with pytest.raises(TaskError, match="task 'lone' returned int, expected frame, time_s"):
-        next(lone.open(0))
+        next(frames_of(lone))
 
 
 # The plain form
@@ -557,7 +744,7 @@ def run_plain(next_args: Value, *functions: Callable[..., object]) -> PipelineRu
 def test_a_plain_source_ends_its_stream(end: object) -> None:
     answers = iter([(True, 1), (True, None), end])
     pipeline = plain(lambda: next(answers), finish_plain)
-    assert list(pipeline.source.open(0)) == [{"next_args": 1}, {"next_args": None}]
+    assert list(frames_of(pipeline.source)) == [{"next_args": 1}, {"next_args": None}]
 
 
 @pytest.mark.parametrize("end", [False, (False, None)])
@@ -604,7 +791,7 @@ def test_a_plain_source_that_returns_something_else_is_named() -> None:
         return 5
 
     with pytest.raises(TaskError, match="task 'odd' returned int"):
-        next(plain(odd, finish_plain).source.open(0))
+        next(frames_of(plain(odd, finish_plain).source))
 
 
 def test_plain_tasks_run_one_at_a_time_unless_they_are_stateless() -> None:
@@ -636,3 +823,10 @@ def test_a_plain_pipeline_has_at_least_two_tasks(functions: Sequence[Any]) -> No
 def test_a_plain_list_holds_functions() -> None:
     with pytest.raises(ConfigurationError, match="holds int, expected functions"):
         plain(read, 5)  # type: ignore[arg-type]  # what the test is about
+
+
+def test_a_task_with_parameters_by_keyword_only_is_called_by_keyword() -> None:
+    def double(*, number: int) -> int:
+        return 2 * number
+
+    assert run(chain(task(name="double")(double)), {"number": 5}).result == 10

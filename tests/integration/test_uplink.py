@@ -1,0 +1,176 @@
+"""One stream over real sockets: frames of any size arrive whole and in order, whoever sends."""
+
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import pytest
+
+from offload.messages import Acknowledgement, Ended, Frame, Outcome, OutcomeRange, Welcome
+from offload.outbox import Delivered
+from offload.session import CloudEvent, CloudSession, OpenRequested
+from offload.transport import listening_sockets
+from offload.uplink import Server, Uplink
+from tests.session_pair import frame, joined, opening
+
+pytestmark = pytest.mark.integration
+
+LONG_S = 30.0
+PICTURE_BYTES = 3_000_000
+
+
+class SlowCloud(threading.Thread):
+    """A cloud that reads little at a time, and acknowledges what ``may_acknowledge`` permits."""
+
+    def __init__(self, listener: socket.socket, *, read_bytes: int) -> None:
+        super().__init__(daemon=True)
+        self.frames: list[Frame] = []
+        self.ended: list[OutcomeRange] = []
+        self.may_read = threading.Event()
+        self.sessions = 0
+        self.hang_up_after_bytes = 0
+        self._listener = listener
+        self._read_bytes = read_bytes
+        self._next_seq = 0
+
+    def run(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self.sessions += 1
+            with closing(connection):
+                self._serve(connection)
+
+    def _serve(self, connection: socket.socket) -> None:
+        session = CloudSession(secret_for=lambda _: None, insecure=True, nonce=bytes(16))
+        received = 0
+        while True:
+            count = connection.recv_into(session.buffer()[: self._read_bytes])
+            received += count
+            if not count or (self.sessions == 1 and 0 < self.hang_up_after_bytes < received):
+                return
+            for event in session.received(count):
+                self._handle(session, event)
+            if pieces := session.take_outgoing():
+                connection.sendall(joined(pieces))
+
+    def _handle(self, session: CloudSession, event: CloudEvent) -> None:
+        if isinstance(event, OpenRequested):
+            session.accept(Welcome(next_seq=self._next_seq, durable=True))
+            return
+        assert self.may_read.wait(LONG_S)
+        if isinstance(event, Frame):
+            self.frames.append(event)
+            self._next_seq = event.seq + 1
+        elif isinstance(event, Ended):
+            self.ended += event.ranges
+            self._next_seq = event.ranges[-1].stop
+        else:
+            session.acknowledge(Acknowledgement(next_seq=self._next_seq))
+            session.confirm_end()
+            return
+        session.acknowledge(Acknowledgement(next_seq=self._next_seq))
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with closing(listening_sockets("127.0.0.1", 0)[0]) as opened:
+        opened.setblocking(True)
+        yield opened
+        opened.shutdown(socket.SHUT_RDWR)
+
+
+Open = Callable[..., tuple[Uplink, SlowCloud]]
+
+
+@pytest.fixture
+def opened(listener: socket.socket) -> Iterator[Open]:
+    uplinks: list[Uplink] = []
+
+    def start(
+        *, read_bytes: int = 1 << 20, hang_up_after_bytes: int = 0
+    ) -> tuple[Uplink, SlowCloud]:
+        cloud = SlowCloud(listener, read_bytes=read_bytes)
+        cloud.hang_up_after_bytes = hang_up_after_bytes
+        cloud.start()
+        server = Server(host="127.0.0.1", port=listener.getsockname()[1])
+        uplink = Uplink(servers=(server,), token=None, opening=opening(), window=64)
+        uplinks.append(uplink)
+        uplink.start()
+        assert uplink.wait_until_open(timeout_s=LONG_S) is not None
+        return uplink, cloud
+
+    yield start
+    for each in uplinks:
+        each.close()
+
+
+def finish(uplink: Uplink) -> list[Delivered]:
+    delivered: list[Delivered] = []
+    by_s = time.monotonic() + LONG_S
+    while not uplink.finish(timeout_s=0.05):
+        delivered += uplink.take_deliveries()
+        assert time.monotonic() < by_s
+    return delivered + uplink.take_deliveries()
+
+
+def payloads(count: int) -> list[bytes]:
+    """Payloads of all sizes, each unlike the others."""
+    sizes = random.Random(count)
+    return [sizes.randbytes(sizes.choice([1, 40, 5_000, 100_000, 900_000])) for _ in range(count)]
+
+
+@pytest.mark.parametrize("read_bytes", [3_000, 1 << 20])
+def test_frames_of_any_size_arrive_in_order_and_whole(opened: Open, read_bytes: int) -> None:
+    uplink, cloud = opened(read_bytes=read_bytes)
+    cloud.may_read.set()
+    sent = payloads(60)
+    for seq, payload in enumerate(sent):
+        assert uplink.wait_for_room(timeout_s=LONG_S)
+        uplink.put_frame(frame(seq, payload=payload), captured_s=time.monotonic())
+    delivered = finish(uplink)
+    assert [bytes(each.buffers[0]) for each in cloud.frames] == sent
+    assert [each.outcome.first for each in delivered] == list(range(60))
+    assert all(each.message_bytes > len(sent[each.outcome.first]) for each in delivered)
+
+
+def test_putting_never_waits_for_a_cloud_that_does_not_read(opened: Open) -> None:
+    uplink, cloud = opened()
+    for seq in range(20):
+        uplink.put_frame(frame(seq, payload=bytes(PICTURE_BYTES)), captured_s=0.0)
+    assert uplink.room == 44
+    assert cloud.frames == []
+    cloud.may_read.set()
+    assert len(finish(uplink)) == 20
+
+
+def test_ended_frames_keep_their_place_among_frames_that_wait_for_the_socket(opened: Open) -> None:
+    uplink, cloud = opened()
+    for seq in range(0, 40, 2):
+        uplink.put_frame(frame(seq, payload=bytes(PICTURE_BYTES // 4)), captured_s=0.0)
+        filtered = OutcomeRange(first=seq + 1, count=1, outcome=Outcome.FILTERED, task="find")
+        uplink.put_ended(filtered, captured_s=[0.0])
+    cloud.may_read.set()
+    delivered = finish(uplink)
+    assert [each.outcome.first for each in delivered] == list(range(40))
+    assert [each.first for each in cloud.ended] == list(range(1, 40, 2))
+
+
+def test_what_was_cut_off_in_the_middle_of_a_message_is_sent_again_from_its_beginning(
+    opened: Open,
+) -> None:
+    uplink, cloud = opened(hang_up_after_bytes=5_000_000)
+    cloud.may_read.set()
+    sent = payloads(40)
+    for seq, payload in enumerate(sent):
+        assert uplink.wait_for_room(timeout_s=LONG_S)
+        uplink.put_frame(frame(seq, payload=payload), captured_s=0.0)
+    finish(uplink)
+    assert cloud.sessions == 2
+    assert uplink.state().reconnects == 1
+    assert [bytes(each.buffers[0]) for each in cloud.frames] == sent
