@@ -10,7 +10,6 @@ before the split, several frames at a time as far as they need nothing of each o
 Sockets, buffers and reconnects are the business of ``offload``.
 """
 
-import gc
 import logging
 import math
 import os
@@ -29,6 +28,7 @@ from offload import values as wire_values
 from offload.arguments import check_writable, report_error, write_summary
 from offload.auth import load_device_token
 from offload.capture import Capture, Captured, Overload
+from offload.collector import collect_rarely
 from offload.device_options import Mode, Options, parse
 from offload.device_report import RunReport, count_frames
 from offload.display import Display, check_screen
@@ -243,8 +243,7 @@ class DeviceRun:
         try:
             if not self._open():
                 return 0
-            # What was loaded stays: the collector need not look at it again and again.
-            gc.freeze()
+            collect_rarely()
             self._work()
         finally:
             if self._delivery is not None:
@@ -358,13 +357,15 @@ class DeviceRun:
         """Take frames until there are no more, then wait for the last outcomes."""
         failure: Exception | None = None
         try:
-            while not self._is_over:
+            is_over = False
+            while not is_over:
                 self._make_room()
                 captured = self._take()
                 if captured is not None:
                     self._begin(captured)
                 self._hand_over_ready()
                 self._absorb()
+                is_over = self._drain_is_over or (captured is None and self._captures.is_over)
         # Whatever the source raises ends the stream, after the frames that it gave are finished.
         except _SourceFailed as error:
             failure = error.cause
@@ -392,10 +393,6 @@ class DeviceRun:
     def _out(self) -> Delivery:
         assert self._delivery is not None, "the stream is open"
         return self._delivery
-
-    @property
-    def _is_over(self) -> bool:
-        return self._captures.is_over or self._drain_is_over
 
     @property
     def _drain_is_over(self) -> bool:

@@ -7,7 +7,7 @@ locks: its owner brings one.
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from offload.messages import MAX_RANGES, Ended, Frame, Outcome, OutcomeRange, extend_ranges
@@ -196,14 +196,10 @@ def _ended_here(entry: Entry, now: float) -> list[Delivered]:
 def _ended_in_cloud(
     entry: Entry, exceptions: Sequence[OutcomeRange], residence_s: float | None, now: float
 ) -> Delivered:
-    ended = next((each for each in exceptions if each.first <= entry.first < each.stop), None)
-    outcome = OutcomeRange(
-        first=entry.first,
-        count=1,
-        outcome=ended.outcome if ended else Outcome.RESULT,
-        task=ended.task if ended else "",
-        reason=ended.reason if ended else "",
-    )
+    outcome = OutcomeRange(first=entry.first, count=1, outcome=Outcome.RESULT)
+    for each in exceptions:
+        if each.first <= entry.first < each.stop:
+            outcome = replace(each, first=entry.first, count=1)
     return Delivered(
         outcome=outcome,
         split=entry.split,

@@ -68,7 +68,7 @@ USUAL_ENVELOPE_BYTES: Final = 128
 # A caller that comes back so soon has little else to do. A short wait for the socket then costs it
 # less than to wake the sender thread.
 QUICK_CALLER_S: Final = 300e-6
-PATIENCE_S: Final = 1e-3
+PATIENCE_S: Final = 3e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,13 +206,15 @@ class Uplink:
         """Hand a frame over; it is kept until the cloud has stored its outcome."""
         with self._lock:
             self._box.put_frame(frame, captured_s=captured_s)
-        self._send_at_once()
+            work = self._take_work() if self._can_send() else None
+        self._send_at_once(work)
 
     def put_ended(self, ended: OutcomeRange, *, captured_s: Sequence[float]) -> None:
         """Hand over frames that ended on the device; their outcome is stored in the cloud, too."""
         with self._lock:
             self._box.put_ended(ended, captured_s=captured_s)
-        self._send_at_once()
+            work = self._take_work() if self._can_send() else None
+        self._send_at_once(work)
 
     def take_deliveries(self) -> list[Delivered]:
         """Return the frames that were finished since the last call.
@@ -443,12 +445,10 @@ class Uplink:
 
     # Sending: by the thread that puts in, or by the sender thread.
 
-    def _send_at_once(self) -> None:
-        """Send what waits, as far as the socket takes it; leave the rest to the sender."""
-        with self._lock:
-            if self._is_sending or not self._can_send():
-                return
-            work = self._take_work()
+    def _send_at_once(self, work: "_Work | None") -> None:
+        """Send what can be sent, as far as the socket takes it; leave the rest to the sender."""
+        if work is None:
+            return
         patience_s = PATIENCE_S if time.monotonic() - self._returned_s < QUICK_CALLER_S else 0.0
         try:
             work.leftover = work.connection.send_within(

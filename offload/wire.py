@@ -171,10 +171,13 @@ class Decoder:
             RemoteProtocolError: The bytes are no message of ours, or one that is too large. The
                 decoder must not be used again.
         """
-        if self._payload is not None:
-            self._payload_filled += count
-        else:
+        if self._payload is None:
             self._stop += count
+        else:
+            self._payload_filled += count
+            # The usual case, many times for each large payload.
+            if self._payload_filled < len(self._payload):
+                return iter(())
         return iter(self._next, None)
 
     def _next(self) -> Message | None:
