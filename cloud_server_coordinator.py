@@ -468,6 +468,8 @@ class CloudServer:
         drained = await self._drain()
         left_s = max(LAST_COMMIT_S, DRAIN_S - (time.monotonic() - began_s))
         all_written = self._writer.close(timeout_s=left_s)
+        # What came after the drain, and was stored all the same, counts.
+        self.acknowledge_stored()
         if not all_written:
             logger.error("results_not_written", extra={"why": "their devices will send them again"})
         write_summary(self._options.summary, self._summary())

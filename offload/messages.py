@@ -20,7 +20,7 @@ from typing import ClassVar, Final, Self, TypeVar, cast
 
 from offload.errors import RemoteProtocolError
 
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
 
 Fields = Mapping[str, object]
 

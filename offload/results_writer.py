@@ -200,17 +200,7 @@ def _commit_of(stream: str, finished: Sequence[Finished], now: float) -> StreamC
     states = [each.state for each in finished if each.state is not None]
     return StreamCommit(
         stream=stream,
-        results=tuple(
-            Result(
-                seq=each.outcome.first,
-                captured_at=each.captured_at,
-                received_at=each.received_at,
-                split=each.split,
-                value=each.value,
-            )
-            for each in finished
-            if each.value is not None
-        ),
+        results=tuple([_result(each, each.value) for each in finished if each.value is not None]),
         ended=tuple(
             each.outcome
             for each in finished
@@ -222,6 +212,16 @@ def _commit_of(stream: str, finished: Sequence[Finished], now: float) -> StreamC
         state=_packed_state(stream, states[-1]) if states else None,
         closed_at=now if any(each.closes for each in finished) else None,
         at=now,
+    )
+
+
+def _result(finished: Finished, value: bytes) -> Result:
+    return Result(
+        seq=finished.outcome.first,
+        captured_at=finished.captured_at,
+        received_at=finished.received_at,
+        split=finished.split,
+        value=value,
     )
 
 

@@ -198,13 +198,12 @@ class Decoder:
     def _begin(self) -> bool:
         """Read header and envelope, if they are complete, and begin the payload."""
         available = self._stop - self._start
-        # Bytes that cannot be ours are refused at the first one, not when a header is complete.
-        head = bytes(self._view[self._start : self._start + min(available, len(MAGIC))])
-        if not MAGIC.startswith(head):
-            raise RemoteProtocolError(f"message begins with {head!r}, expected {MAGIC!r}")
         if available < HEADER.size:
+            # Bytes that cannot be ours are refused at the first one, not with a whole header.
+            _check_magic(bytes(self._view[self._start : self._stop])[: len(MAGIC)])
             return False
-        _, kind, envelope_bytes, payload_bytes = HEADER.unpack_from(self._view, self._start)
+        magic, kind, envelope_bytes, payload_bytes = HEADER.unpack_from(self._view, self._start)
+        _check_magic(magic)
         self._check_sizes(envelope_bytes, payload_bytes)
         if available < HEADER.size + envelope_bytes:
             return False
@@ -233,6 +232,11 @@ class Decoder:
             raise RemoteProtocolError(
                 f"message is {message_bytes} bytes, expected at most {self.max_message_bytes}"
             )
+
+
+def _check_magic(found: bytes) -> None:
+    if not MAGIC.startswith(found):
+        raise RemoteProtocolError(f"message begins with {found!r}, expected {MAGIC!r}")
 
 
 def _pack(plain: object) -> bytes:
