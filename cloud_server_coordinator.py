@@ -40,6 +40,7 @@ from offload.errors import (
     OffloadError,
     PayloadError,
     RemoteProtocolError,
+    TaskError,
 )
 from offload.executors.opencv import share_processors
 from offload.executors.threads import Lane, Quickness, ThreadPool
@@ -62,7 +63,7 @@ from offload.messages import (
     extend_ranges,
 )
 from offload.results import ResultsStore, StreamCommit, open_results, unpack_state
-from offload.results_writer import Finished, ResultsWriter, settle
+from offload.results_writer import Finished, ResultsWriter, no_state, settle
 from offload.session import CloudEvent, CloudSession, OpenRequested, State
 from offload.transport import bound_endpoint, listening_sockets
 from task_interface import BoundPipeline, Context, PipelineRun, first_difference
@@ -86,9 +87,10 @@ LAST_COMMIT_S: Final = 1.0
 MAX_WAITING_FRAMES: Final = 1100
 MAX_WAITING_BYTES: Final = 256 * 1024 * 1024
 
-# Tasks that take less are run by the event loop itself: a thread's wake-up costs more. They have to
-# have been so quick for a while, since whatever they take, all other devices wait for it.
-QUICK_S: Final = 100e-6
+# Frames whose tasks take less are worked on by the event loop itself: to wake another thread, and
+# to be woken by it, costs as much. They have to have been so quick for a while, since whatever they
+# take, all other devices wait for it.
+QUICK_S: Final = 200e-6
 QUICK_IN_A_ROW: Final = 32
 
 # Sending an acknowledgement costs as much as receiving a third of a megabyte. Frames that the loop
@@ -159,6 +161,8 @@ class Stream:
         counts: Its place in the summary.
         owner: Name of the token that opened it.
         put: Hands a finished frame to the writer.
+        keeps_results: Whether the state of its tasks is to be stored with every result; else it is
+            only when the stream ends, since it lives here until then.
     """
 
     def __init__(
@@ -169,6 +173,7 @@ class Stream:
         counts: StreamCounts,
         owner: str,
         put: Callable[[Finished], None],
+        keeps_results: bool,
     ) -> None:
         """Start at rest, with fresh tasks."""
         self.app = app
@@ -183,6 +188,7 @@ class Stream:
         self.at_rest.set()
         self.put = put
         self.picture: object = None
+        self.snapshot = self.bound.snapshot if keeps_results else no_state
         self._lane = lane
         self._quick = {
             split: Quickness(limit_s=QUICK_S, in_a_row=QUICK_IN_A_ROW)
@@ -194,9 +200,9 @@ class Stream:
         """Whether so much waits that the connection should not be read."""
         return self.waiting_frames > MAX_WAITING_FRAMES or self.waiting_bytes > MAX_WAITING_BYTES
 
-    def submit_frame(self, frame: Frame, values: Values) -> None:
+    def submit_frame(self, frame: Frame) -> None:
         """Run the frame's tasks on the lane; its outcome goes to the writer in order."""
-        work = _FrameWork(self, frame, values)
+        work = _FrameWork(self, frame)
         self._enter(1, work.payload_bytes)
         if not (
             self._quick[frame.split]
@@ -210,7 +216,7 @@ class Stream:
         self.counts.pictures += 1
 
     def book_cost(self, split: int, seconds: float) -> None:
-        """Learn what the tasks of a frame with this split took."""
+        """Learn what the work on a frame with this split took."""
         self._quick[split].book(seconds)
 
     def submit_ended(self, ranges: Sequence[OutcomeRange]) -> None:
@@ -224,8 +230,7 @@ class Stream:
         """Mark the stream as complete, after all of its frames."""
         self._enter(1, 0)
         nothing = OutcomeRange(first=next_seq, count=0, outcome=Outcome.DROPPED)
-        finished = Finished(stream=self.name, outcome=nothing, closes=True)
-        self._lane.submit(free=_nothing, ordered=partial(self._pass_on, finished))
+        self._lane.submit(free=_nothing, ordered=partial(self._close, nothing))
 
     def leave(self, finished: Finished) -> None:
         """Book a frame as stored: it no longer waits here."""
@@ -239,6 +244,14 @@ class Stream:
         self.waiting_bytes += payload_bytes
         self.at_rest.clear()
 
+    def _close(self, nothing: OutcomeRange, _: object) -> None:
+        state = None
+        try:
+            state = self.bound.snapshot()
+        except TaskError as error:
+            logger.error("state_not_kept", extra={"stream": self.name, "reason": str(error)})
+        self.put(Finished(stream=self.name, outcome=nothing, state=state, closes=True))
+
     def _pass_on(self, finished: Finished, _: object) -> None:
         self.put(finished)
 
@@ -249,7 +262,6 @@ class _FrameWork:
     Args:
         stream: The frame's stream.
         frame: As it came.
-        values: Its values.
     """
 
     __slots__ = (
@@ -258,15 +270,14 @@ class _FrameWork:
         "_middle",
         "_received_at",
         "_received_s",
+        "_spent_s",
         "_stream",
-        "_values",
         "payload_bytes",
     )
 
-    def __init__(self, stream: Stream, frame: Frame, values: Values) -> None:
+    def __init__(self, stream: Stream, frame: Frame) -> None:
         self._stream = stream
         self._frame = frame
-        self._values = values
         self._context = Context(
             stream=stream.name,
             seq=frame.seq,
@@ -277,27 +288,35 @@ class _FrameWork:
         self._middle = stream.app.pipeline.first_in_order(frame.split)
         self._received_s = time.monotonic()
         self._received_at = time.time()
+        self._spent_s = 0.0
         self.payload_bytes = sum(map(len, frame.buffers))
 
     def run_free(self) -> PipelineRun:
-        """Run the tasks that need nothing of other frames."""
-        return self._run(self._values, self._frame.split, self._middle)
+        """Decode the frame, and run the tasks that need nothing of other frames."""
+        began_s = time.perf_counter()
+        try:
+            run = self._run(self._values(), self._frame.split, self._middle)
+        except PayloadError as error:
+            first = self._stream.app.pipeline.names[self._frame.split]
+            run = PipelineRun(values={}, error=TaskError(first, f"cannot read its values: {error}"))
+        self._spent_s = time.perf_counter() - began_s
+        return run
 
     def run_ordered(self, run: PipelineRun) -> None:
         """Run the tasks that see frames in order, and hand the outcome to the writer."""
+        began_s = time.perf_counter()
         stream, frame, pipeline = self._stream, self._frame, self._stream.app.pipeline
         seconds = run.seconds
         if not run.ended and self._middle < len(pipeline):
             run = self._run(run.values, self._middle, len(pipeline))
             seconds |= run.seconds
-        stream.book_cost(frame.split, sum(seconds.values()))
         settled = settle(
             frame.seq,
             filtered_by=run.filtered_by,
             error=run.error,
             result=run.result,
             last_task=pipeline.names[-1],
-            snapshot=stream.bound.snapshot,
+            snapshot=stream.snapshot,
         )
         stream.put(
             Finished(
@@ -313,6 +332,15 @@ class _FrameWork:
                 payload_bytes=self.payload_bytes,
             )
         )
+        stream.book_cost(frame.split, self._spent_s + time.perf_counter() - began_s)
+
+    def _values(self) -> Values:
+        frame = self._frame
+        values = wire_values.unpack(frame.tree, frame.buffers)
+        live = self._stream.app.pipeline.live_values(frame.split, watched=frame.watched)
+        if not isinstance(values, dict) or not set(live) <= values.keys():
+            raise PayloadError(f"expected {', '.join(live) or 'a dict'}")
+        return values
 
     def _run(self, values: Values, start: int, stop: int) -> PipelineRun:
         return self._stream.bound.run(
@@ -380,7 +408,7 @@ class DeviceLink:
             self._end("token", RefusalCode.TOKEN, error)
         except HandshakeError as error:
             self._end("protocol", RefusalCode.PROTOCOL, error)
-        except (RemoteProtocolError, PayloadError) as error:
+        except RemoteProtocolError as error:
             self._end("protocol", RefusalCode.PROTOCOL, error)
         self.flush()
 
@@ -486,7 +514,6 @@ class CloudServer:
 
         Raises:
             RemoteProtocolError: It cannot be.
-            PayloadError: A frame's values are not what they should be.
         """
         match event:
             case OpenRequested():
@@ -642,6 +669,7 @@ class CloudServer:
                 counts=counts,
                 owner=owner,
                 put=self._writer.put,
+                keeps_results=self._store.durable,
             )
         return self._streams[name]
 
@@ -657,11 +685,7 @@ class CloudServer:
             raise RemoteProtocolError(
                 f"frame {frame.seq} has split {frame.split}, which is no split"
             )
-        values = wire_values.unpack(frame.tree, frame.buffers)
-        live = stream.app.pipeline.live_values(frame.split, watched=frame.watched)
-        if not isinstance(values, dict) or not set(live) <= values.keys():
-            raise RemoteProtocolError(f"frame {frame.seq} does not hold {', '.join(live)}")
-        stream.submit_frame(frame, values)
+        stream.submit_frame(frame)
         if stream.is_crowded:
             link.connection.set_reading(False)
 

@@ -46,7 +46,7 @@ from offload.messages import Frame, Open, Outcome, OutcomeRange
 from offload.outbox import Delivered
 from offload.pictures import PictureRate
 from offload.results import open_results, unpack_state
-from offload.results_writer import Finished, settle
+from offload.results_writer import Finished, Snapshot, no_state, settle
 from offload.telemetry import RunTotals
 from offload.transport import machine_name
 from offload.uplink import LinkState, Uplink
@@ -227,6 +227,7 @@ class DeviceRun:
         self._drain_by_s = math.inf
         self._start_seq = 0
         self._next_seq = 0
+        self._snapshot: Snapshot = no_state
         self._began_s = time.monotonic()
         self._ended_s: float | None = None
         self._next_report_s = self._began_s + options.report_every_s
@@ -335,6 +336,8 @@ class DeviceRun:
                 f"stream {self._options.stream!r} belongs to app {record.app!r}: "
                 "choose another --stream"
             )
+        if store.durable:
+            self._snapshot = self._bound.snapshot
         if record.state is not None:
             self._bound.restore(unpack_state(record.state))
         return LocalDelivery(store, record), record.next_seq
@@ -536,7 +539,7 @@ class DeviceRun:
             error=run.error,
             result=run.result,
             last_task=self._pipeline.names[-1],
-            snapshot=self._bound.snapshot,
+            snapshot=self._snapshot,
         )
         finished = Finished(
             stream=self._options.stream,

@@ -22,6 +22,9 @@ from offload.values import Value
 
 logger = logging.getLogger(__name__)
 
+# Returns the state of a stream's tasks, or None if they offer none; raises `TaskError`.
+Snapshot = Callable[[], dict[str, Value] | None]
+
 # A full disk is retried at this pace; nothing is acknowledged meanwhile, so nothing is lost.
 RETRY_S: Final = 1.0
 
@@ -70,6 +73,10 @@ class Settled:
     state: dict[str, Value] | None
 
 
+def no_state() -> None:
+    """Take no snapshot: where the store ends with the process, so does the state."""
+
+
 def settle(
     seq: int,
     *,
@@ -77,7 +84,7 @@ def settle(
     error: TaskError | None,
     result: Value,
     last_task: str,
-    snapshot: Callable[[], dict[str, Value] | None],
+    snapshot: Snapshot,
 ) -> Settled:
     """Pack what a frame's tasks brought; a result or a state that cannot be taken fails the frame.
 

@@ -133,10 +133,21 @@ def test_jobs_that_came_while_work_ran_in_the_calling_thread_are_run_after_it(
     assert order == [1, 2]
 
 
-def test_work_is_quick_once_it_was_so_for_a_while_and_until_it_is_slow() -> None:
-    quick = Quickness(limit_s=0.1, in_a_row=3)
-    found = []
-    for seconds in (0.01, 0.01, 0.01, 0.2, 0.01, 0.01, 0.01):
-        quick.book(seconds)
+def booked(*seconds: float) -> list[bool]:
+    quick, found = Quickness(limit_s=0.1, in_a_row=3), []
+    for each in seconds:
+        quick.book(each)
         found.append(bool(quick))
-    assert found == [False, False, True, False, False, False, True]
+    return found
+
+
+def test_work_is_quick_once_it_was_so_for_a_while_and_until_it_is_slow() -> None:
+    assert booked(0.01, 0.01, 0.01, 1.1, 0.01, 0.01, 0.01) == [
+        *(False, False, True),
+        *(False, False, False, True),
+    ]
+
+
+def test_work_is_quick_by_its_mean() -> None:
+    assert booked(0.05, 0.05, 0.15)[-1]
+    assert not booked(0.05, 0.15, 0.15)[-1]

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Final
 
 
 @dataclass(slots=True)
@@ -33,26 +33,34 @@ class Quickness:
     A wake-up costs 10 to 50 us on either side.
 
     Args:
-        limit_s: What quick work takes at most.
-        in_a_row: How often it must have been quick, since one slow time may cost more than many
-            quick ones save.
+        limit_s: What quick work takes at most in the mean.
+        in_a_row: How often it must not have been slow (ten times the limit), since one slow time
+            may cost more than many quick ones save.
     """
 
-    __slots__ = ("_in_a_row", "_limit_s", "_quick_times")
+    SLOW_FACTOR: Final = 10
+    MEAN_TIMES: Final = 16
+
+    __slots__ = ("_in_a_row", "_limit_s", "_mean_s", "_times")
 
     def __init__(self, *, limit_s: float, in_a_row: int) -> None:
         """Expect work that takes long."""
         self._limit_s = limit_s
         self._in_a_row = in_a_row
-        self._quick_times = 0
+        self._times = 0
+        self._mean_s = 0.0
 
     def __bool__(self) -> bool:
         """Return whether it was quick for so long."""
-        return self._quick_times >= self._in_a_row
+        return self._times >= self._in_a_row and self._mean_s < self._limit_s
 
     def book(self, seconds: float) -> None:
         """Learn what the work took this time."""
-        self._quick_times = self._quick_times + 1 if seconds < self._limit_s else 0
+        if seconds > self.SLOW_FACTOR * self._limit_s:
+            self._times, self._mean_s = 0, 0.0
+            return
+        self._times += 1
+        self._mean_s += (seconds - self._mean_s) / min(self._times, self.MEAN_TIMES)
 
 
 class ThreadPool:

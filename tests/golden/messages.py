@@ -78,19 +78,18 @@ MESSAGES: Final[dict[str, Message]] = {
     "frame_without_payload": Frame(
         seq=2**62 - 1, split=6, captured_at=0.0, tree={"circle": [1, 3, -1.5, None, True]}
     ),
+    "control_with_body": Control(name="watch", body={"fps": 2.0, "tasks": [1, 2]}),
     "frame_watched": Frame(
         seq=1,
         split=3,
         captured_at=0.0,
         tree={
-            # 01011010 of 0 and 255, by zlib.
+            # The bits 01011010, by zlib.
             "mask": [9, "|u1", bytes.fromhex("78018b0200005b005b"), 0, 255, 2, 4],
-            "frame": [3, "|u1", 0, 1, 2, 3],
+            "frame": [3, "|u1", bytes(range(6)), 1, 2, 3],
         },
-        buffers=(memoryview(bytes(range(6))),),
         watched=True,
     ),
-    "control_with_body": Control(name="watch", body={"fps": 2.0, "tasks": [1, 2]}),
     "control_watch_all": Control(name="watch", body={"fps": None}),
 }
 

@@ -31,7 +31,7 @@ from tests.integration.programs import (
     write_app,
 )
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.screen]
 
 # As the task app: a picture of each kind that a test asks for, and nothing else.
 PICTURE_APP: Final = """
@@ -118,13 +118,14 @@ class Screen:
             time.sleep(0.02)
         raise AssertionError(f"no such window {name!r} in {self.windows()}: {program.kill()}")
 
-    def wait_for_colours(self, program: Program, at_least: int) -> None:
-        """Wait until the program has put so many different colours on the screen."""
-        give_up_s = time.monotonic() + WAIT_S
-        while (found := len(np.unique(self._read_pixels()))) < at_least:
-            if time.monotonic() > give_up_s or not program.is_running:
-                raise AssertionError(f"{found} colours, expected {at_least}: {program.kill()}")
+    def shows_colours(self, at_least: int, *, within_s: float) -> bool:
+        """Wait until so many different colours are on the screen; False if they do not come."""
+        give_up_s = time.monotonic() + within_s
+        while time.monotonic() < give_up_s:
+            if len(np.unique(self._read_pixels())) >= at_least:
+                return True
             time.sleep(0.02)
+        return False
 
     def close_window(self, window: ScreenWindow) -> None:
         """Ask the window to close, as a window manager does for its button."""
@@ -225,19 +226,34 @@ def screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
         server.wait(WAIT_S)
 
 
-def test_the_pictures_of_a_stream_are_seen_in_a_window_until_it_ends(
+def test_the_window_is_there_until_the_stream_ends_and_no_longer(
     screen: Screen, tmp_path: Path
 ) -> None:
     options = ("--display", "--frames", "60", "--rate", "30", "--summary", "report.json")
     with client(tmp_path, *options) as program:
         screen.wait_for_window(program, "ball_tracking_example")
-        screen.wait_for_colours(program, at_least=100)
         ended = program.wait()
     assert ended.code == 0, ended.err
     frames = read_summary(tmp_path / "report.json")["frames"]
     assert frames["captured"] == 60
     assert frames["completed"] + frames["filtered"] == 60
     assert screen.windows() == []
+
+
+def test_the_pictures_of_the_stream_are_what_the_window_shows(
+    screen: Screen, tmp_path: Path
+) -> None:
+    # On a screen without a window manager, where a window appears at once, OpenCV 5's Qt now and
+    # then loses the event that says so, and never paints: one in ten on a busy machine, so that
+    # five in a row are a fault of ours.
+    for _ in range(5):
+        with client(tmp_path, "--display", "--rate", "30") as program:
+            screen.wait_for_window(program, "ball_tracking_example")
+            seen = screen.shows_colours(at_least=100, within_s=3.0)
+            assert program.stop().code == 0
+        if seen:
+            return
+    pytest.fail("five windows stayed blank")
 
 
 def test_the_results_are_those_of_a_stream_that_nobody_watches(
@@ -253,9 +269,10 @@ def test_the_results_are_those_of_a_stream_that_nobody_watches(
 
 
 def test_closing_the_window_ends_the_stream_as_its_end_does(screen: Screen, tmp_path: Path) -> None:
-    with client(tmp_path, "--display", "--rate", "30", "--summary", "report.json") as program:
+    options = ("--display", "--rate", "30", "--report-every", "0.2", "--summary", "report.json")
+    with client(tmp_path, *options) as program:
         window = screen.wait_for_window(program, "ball_tracking_example")
-        screen.wait_for_colours(program, at_least=100)
+        program.wait_for_line("progress")
         screen.close_window(window)
         ended = program.wait()
     assert ended.code == 0, ended.err
@@ -266,9 +283,9 @@ def test_closing_the_window_ends_the_stream_as_its_end_does(screen: Screen, tmp_
 
 @pytest.mark.parametrize("key", [KEY_Q, KEY_ESC], ids=["q", "Esc"])
 def test_a_key_ends_the_stream_as_closing_does(screen: Screen, tmp_path: Path, key: int) -> None:
-    with client(tmp_path, "--display", "--rate", "30") as program:
+    with client(tmp_path, "--display", "--rate", "30", "--report-every", "0.2") as program:
         window = screen.wait_for_window(program, "ball_tracking_example")
-        screen.wait_for_colours(program, at_least=100)
+        program.wait_for_line("progress")
         screen.press(window, key)
         ended = program.wait()
     assert ended.code == 0, ended.err
@@ -295,7 +312,8 @@ def test_the_window_system_says_nothing_between_the_log_lines(
     screen: Screen, tmp_path: Path
 ) -> None:
     # Enlarged so much, pixels have their values written on them, for which Qt looks for fonts.
-    app = write_app(tmp_path, "tiny", PICTURE_APP.format(picture="np.eye(4, dtype=np.uint8)"))
+    picture = "np.zeros((300, 300) if number == 0 else (4, 4), np.uint8)"
+    app = write_app(tmp_path, "shrinks", PICTURE_APP.format(picture=picture))
     options = ("--log-format", "json", "--display", "--frames", "20", "--rate", "30")
     ended = run_client(tmp_path, "--app", app, *options)
     assert ended.code == 0, ended.err
