@@ -165,8 +165,6 @@ class ShowFrame:
         return math.hypot(x - last_x, y - last_y) / (time_s - self._time_s)
 
     def _with_trail(self, picture: Image) -> Image:
-        # A picture from the network is a view on a receive buffer, which is not ours to paint.
-        picture = picture.copy()
         points = [(round(x), round(y)) for x, y in self._trail]
         for place, (start, end) in enumerate(pairwise(points)):
             age = len(points) - 1 - place

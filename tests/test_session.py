@@ -18,6 +18,7 @@ from offload.errors import (
 )
 from offload.messages import (
     MAX_RANGES,
+    PROTOCOL_VERSION,
     Acknowledgement,
     Challenge,
     Control,
@@ -49,7 +50,9 @@ from tests.session_pair import (
 )
 
 OTHER = Token(name="default", secret=b"incorrect-horse-battery")
-HELLO = Hello(protocol=1, version="0.1.0", token_name=TOKEN.name, nonce=bytes(NONCE_BYTES))
+HELLO = Hello(
+    protocol=PROTOCOL_VERSION, version="0.1.0", token_name=TOKEN.name, nonce=bytes(NONCE_BYTES)
+)
 NO_PROOF = Challenge(version="0.1.0", nonce=b"\xff" * NONCE_BYTES, proof=b"")
 PROOF = Proof(proof=prove(TOKEN.secret, Role.DEVICE, bytes(NONCE_BYTES), b"\xff" * NONCE_BYTES))
 FILTERED = OutcomeRange(first=3, count=2, outcome=Outcome.FILTERED, task="find")
@@ -202,7 +205,7 @@ def test_a_server_refuses_a_nonce_of_another_length(nonce: bytes) -> None:
         feed(secure_cloud(), encoded(replace(HELLO, nonce=nonce)))
 
 
-@pytest.mark.parametrize(("protocol", "older"), [(0, "device"), (2, "server"), (-1, "device")])
+@pytest.mark.parametrize(("protocol", "older"), [(1, "device"), (3, "server"), (-1, "device")])
 def test_a_server_says_which_end_is_too_old(protocol: int, older: str) -> None:
     hello = replace(HELLO, protocol=protocol, version="9.8.7")
     with pytest.raises(HandshakeError) as raised:
