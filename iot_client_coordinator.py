@@ -412,8 +412,9 @@ class DeviceRun:
         ):
             if self._in_progress:
                 self._hand_over_next()
-            else:
-                self._out.wait_for_room(timeout_s=TICK_S)
+            elif self._out.wait_for_room(timeout_s=TICK_S):
+                # What became of other frames can wait until this one is on its way.
+                return
             self._absorb()
             if self._drain_is_over:
                 return

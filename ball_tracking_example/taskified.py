@@ -165,6 +165,8 @@ class ShowFrame:
         return math.hypot(x - last_x, y - last_y) / (time_s - self._time_s)
 
     def _with_trail(self, picture: Image) -> Image:
+        # A task leaves what it is given as it is: others may hold it, too.
+        picture = picture.copy()
         points = [(round(x), round(y)) for x, y in self._trail]
         for place, (start, end) in enumerate(pairwise(points)):
             age = len(points) - 1 - place

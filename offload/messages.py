@@ -400,13 +400,14 @@ class Acknowledgement:
     def from_fields(cls, fields: Fields) -> Self:
         """Read what `fields` wrote."""
         residences = _list(fields, "residences")
-        if not all(_is_duration(each) for each in residences):
-            raise RemoteProtocolError("residences are not all seconds")
+        for each in residences:
+            if not _is_duration(each):
+                raise RemoteProtocolError("residences are not all seconds")
         return cls(
             next_seq=_seq(fields, "next"),
             exceptions=_ranges(fields, "exceptions"),
-            residences_s=tuple(float(cast("float", each)) for each in residences),
-            task_times=tuple(_task_time(row) for row in _list(fields, "tasks")),
+            residences_s=tuple(map(float, cast("list[float]", residences))),
+            task_times=tuple(map(_task_time, _list(fields, "tasks"))),
             load=_load(fields, "load"),
         )
 
@@ -541,7 +542,7 @@ def decode_message(kind: int, fields: Fields, buffers: Sequence[memoryview] = ()
 
 
 def _ranges(fields: Fields, name: str) -> tuple[OutcomeRange, ...]:
-    return tuple(OutcomeRange.from_row(row) for row in _list(fields, name))
+    return tuple(map(OutcomeRange.from_row, _list(fields, name)))
 
 
 def _is_seq(value: object) -> bool:

@@ -249,8 +249,11 @@ def _pack(plain: object) -> bytes:
 
 def _unpack_envelope(envelope: memoryview) -> Fields:
     fields = _unpack(envelope, MAX_ENVELOPE_BYTES, "envelope")
-    if not isinstance(fields, dict) or not all(type(key) is str for key in fields):
+    if not isinstance(fields, dict):
         raise RemoteProtocolError("envelope is no map with text keys")
+    for key in fields:
+        if type(key) is not str:
+            raise RemoteProtocolError("envelope is no map with text keys")
     return fields
 
 
