@@ -46,7 +46,7 @@ from offload.executors.opencv import share_processors
 from offload.executors.threads import Lane, Quickness, ThreadPool
 from offload.load import LoadMeter
 from offload.loading import App, load_app
-from offload.logs import end_with_any_thread
+from offload.logs import Mishaps, end_with_any_thread
 from offload.messages import (
     DRAIN,
     WATCH,
@@ -188,6 +188,8 @@ class Stream:
         self.at_rest.set()
         self.put = put
         self.picture: object = None
+        self._picture_lock = threading.Lock()
+        self.mishaps = Mishaps()
         self.snapshot = self.bound.snapshot if keeps_results else no_state
         self._lane = lane
         self._quick = {
@@ -212,8 +214,10 @@ class Stream:
 
     def show(self, picture: object) -> None:
         """Keep the newest picture of the stream for whoever watches."""
-        self.picture = picture
-        self.counts.pictures += 1
+        # Several of its tasks may run at once.
+        with self._picture_lock:
+            self.picture = picture
+            self.counts.pictures += 1
 
     def book_cost(self, split: int, seconds: float) -> None:
         """Learn what the work on a frame with this split took."""
@@ -306,10 +310,12 @@ class _FrameWork:
         """Run the tasks that see frames in order, and hand the outcome to the writer."""
         began_s = time.perf_counter()
         stream, frame, pipeline = self._stream, self._frame, self._stream.app.pipeline
-        seconds = run.seconds
+        seconds, mishaps = run.seconds, run.mishaps
         if not run.ended and self._middle < len(pipeline):
             run = self._run(run.values, self._middle, len(pipeline))
             seconds |= run.seconds
+            mishaps = mishaps + run.mishaps
+        stream.mishaps.warn_of(mishaps)
         settled = settle(
             frame.seq,
             filtered_by=run.filtered_by,

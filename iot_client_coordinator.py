@@ -41,7 +41,7 @@ from offload.link import LinkEstimate
 from offload.load import LoadMeter
 from offload.loading import App, load_app
 from offload.local_delivery import LocalDelivery
-from offload.logs import end_with_any_thread
+from offload.logs import Mishaps, end_with_any_thread
 from offload.messages import Frame, Open, Outcome, OutcomeRange
 from offload.outbox import Delivered
 from offload.pictures import PictureRate
@@ -71,6 +71,9 @@ DRAIN_S: Final = 10.0
 # Tasks that take less run in the main thread: another one would take as long to wake up.
 QUICK_S: Final = 200e-6
 QUICK_IN_A_ROW: Final = 8
+
+# Longer than any decoder takes for one picture: what takes longer to read waits for its pictures.
+SLOW_READ_S: Final = 20e-3
 
 
 class Delivery(Protocol):
@@ -158,9 +161,10 @@ class _FrameWork:
         """Run the tasks that see frames in order, if the split lies behind any."""
         start = pipeline.first_in_order(1)
         if start < self.split and not self.run.ended:
-            seconds = self.run.seconds
+            seconds, mishaps = self.run.seconds, self.run.mishaps
             self.run = _run(bound, self.run.values, start, self.split, self.context)
             self.run.seconds.update(seconds)
+            self.run.mishaps.extend(mishaps)
             self._pack(pipeline)
 
     def _pack(self, pipeline: Pipeline) -> None:
@@ -210,10 +214,13 @@ class DeviceRun:
         self._display: Display | None = None
         self._link = LinkEstimate()
         self._encoding_choice = EncodingChoice(options.encoding)
-        # With one worker that is the main thread, and no other one is started.
-        self._pool = ThreadPool(options.device_workers) if options.device_workers > 1 else None
+        # With one worker that is the main thread, and no other one is started. Tasks that may share
+        # globals with their source run as they would in a plain loop.
+        self._workers = 1 if app.pipeline.one_at_a_time else options.device_workers
+        self._pool = ThreadPool(self._workers) if self._workers > 1 else None
         self._lane = self._pool.lane() if self._pool is not None else None
         self._in_progress = 0
+        self._last_read_s = 0.0
         self._ready: SimpleQueue[_FrameWork] = SimpleQueue()
         self._quick = {
             split: Quickness(limit_s=QUICK_S, in_a_row=QUICK_IN_A_ROW)
@@ -223,6 +230,7 @@ class DeviceRun:
         self._capture: Capture | None = None
         self._delivery: Delivery | None = None
         self._uplink: Uplink | None = None
+        self._interrupted = False
         self._stop_requested = False
         self._drain_by_s = math.inf
         self._start_seq = 0
@@ -232,20 +240,20 @@ class DeviceRun:
         self._ended_s: float | None = None
         self._next_report_s = self._began_s + options.report_every_s
         self._reported_failures: set[str] = set()
+        self._mishaps = Mishaps()
 
     def run(self) -> int:
         """Run to the end of the stream, write the report, and return the exit code.
 
         Raises:
-            OffloadError: The stream could not be opened, or could not go on; the report of a stream
-                that was opened is written all the same.
+            OffloadError: The stream could not be opened, or could not go on; the report is written
+                all the same.
         """
-        share_processors(self._options.device_workers)
+        share_processors(self._workers)
         try:
-            if not self._open():
-                return 0
-            collect_rarely()
-            self._work()
+            if self._open():
+                collect_rarely()
+                self._work()
         finally:
             if self._delivery is not None:
                 self._delivery.close()
@@ -255,22 +263,24 @@ class DeviceRun:
                 # What ended the stream is raised by now, and would be raised again here.
                 with suppress(OffloadError):
                     self._absorb()
-                self._report_end()
+            self._report_end()
         frames = count_frames(self._totals, self._captured_frames)
         nothing_worked = frames["failed"] > 0 and self._totals.throughput_frames == 0
         return 1 if frames["abandoned"] or nothing_worked else 0
 
     def interrupt(self, signal_number: int, _frame: FrameType | None) -> None:
         """Begin to drain at the first signal; end at once at the second."""
-        if self._stop_requested:
+        if self._interrupted:
             raise Interrupted
+        self._interrupted = True
         logger.info("draining", extra={"signal": signal.Signals(signal_number).name})
         self._stop()
 
     def _stop(self) -> None:
         """Capture no more frames, and give those that are here some time."""
-        self._stop_requested = True
-        self._drain_by_s = time.monotonic() + DRAIN_S
+        if not self._stop_requested:
+            self._stop_requested = True
+            self._drain_by_s = time.monotonic() + DRAIN_S
         if self._capture is not None:
             self._capture.stop()
 
@@ -390,7 +400,7 @@ class DeviceRun:
 
     @property
     def _captured_frames(self) -> int:
-        return self._captures.next_seq - self._start_seq
+        return self._capture.next_seq - self._start_seq if self._capture is not None else 0
 
     @property
     def _out(self) -> Delivery:
@@ -407,9 +417,7 @@ class DeviceRun:
         Frames in progress have their place in the window already. What a live source gives
         meanwhile waits, or is overwritten.
         """
-        while self._in_progress > self._options.device_workers or (
-            self._out.room <= self._in_progress
-        ):
+        while self._in_progress > self._workers or self._out.room <= self._in_progress:
             if self._in_progress:
                 self._hand_over_next()
             elif self._out.wait_for_room(timeout_s=TICK_S):
@@ -420,8 +428,14 @@ class DeviceRun:
                 return
 
     def _take(self) -> Captured | None:
+        # A source that was slow may wait for something inside; nothing is to wait for it.
+        while self._in_progress and self._last_read_s > SLOW_READ_S and not self._drain_is_over:
+            self._hand_over_next()
         try:
-            return self._captures.next(timeout_s=TICK_S)
+            captured = self._captures.next(timeout_s=TICK_S)
+            if captured is not None:
+                self._last_read_s = captured.read_s
+            return captured
         except OffloadError as error:
             raise _SourceFailed(error) from error
         # A user's source may raise anything.
@@ -497,6 +511,7 @@ class DeviceRun:
         captured = work.captured
         self._drop_up_to(captured.seq)
         work.run_ordered(self._pipeline, self._bound)
+        self._mishaps.warn_of(work.run.mishaps)
         self._totals.ran_on_device(work.run.seconds)
         self._next_seq = captured.seq + 1
         if self._uplink is None:
@@ -662,11 +677,13 @@ class DeviceRun:
             duration_s=(self._ended_s or time.monotonic()) - self._began_s,
             captured=self._captured_frames,
             totals=self._totals,
-            link=self._out.state(),
+            link=self._delivery.state() if self._delivery is not None else LinkState(),
             load=self._load,
             decisions=self._scheduler.decisions() if self._scheduler is not None else (),
         )
         write_summary(self._options.summary, report.summary())
+        if self._capture is None:
+            return
         logger.info("finished", extra=report.closing_line())
         for task, number in self._totals.failures.items():
             logger.warning("frames_failed", extra={"frames": number, "task": task})

@@ -269,7 +269,8 @@ def task(
             lost; ``"jpeg"`` or, with a quality from 1 to 100, ``"jpeg:90"``, for pictures. JPEG is
             used only where no result is computed from what arrives.
         lossy_results: Use it for these values even if results are computed from them.
-        on_demand: Run it only on frames that somebody watches; elsewhere its values are None.
+        on_demand: Run it only on frames that somebody watches; elsewhere its values are None, as
+            they are where it raises or returns `FILTER`: a frame's outcome never depends on it.
         name: Its name, if not the function's.
 
     Raises:
@@ -307,9 +308,10 @@ def source(
     """Declare the first task: a generator function, or a class or object with ``open(start_seq)``.
 
     ``open`` returns an iterator over frames that starts at frame ``start_seq``, so that a stream
-    can be resumed. A live source that hangs is opened again on the same object. Two attributes are
-    optional: ``live``, true where frames come unasked (a camera), and ``rate_fps``, the rate at
-    which it wants to be read.
+    can be resumed. Several frames are held at a time, so each needs memory of its own. A live
+    source that hangs is opened again on the same object. Two attributes are optional: ``live``,
+    true where frames come unasked (a camera), and ``rate_fps``, the rate at which it wants to be
+    read.
 
     Work on each frame that needs nothing of the others (a resize) belongs into an optional method
     ``prepare``: the device runs it for several frames at once, on threads of its own. It is called
@@ -359,6 +361,8 @@ class PipelineRun:
         filtered_by: Name of the task that ended the frame, if one did.
         error: The task that raised, if one did; the original exception is its ``__cause__``.
         seconds: Index of each task that ran, from 0, and its seconds.
+        mishaps: What tasks on demand raised. It costs the frame nothing: whether somebody looks
+            must not change its outcome.
     """
 
     values: Values
@@ -366,6 +370,7 @@ class PipelineRun:
     filtered_by: str | None = None
     error: TaskError | None = None
     seconds: dict[int, float] = field(default_factory=dict)
+    mishaps: list[TaskError] = field(default_factory=list)
 
     @property
     def ended(self) -> bool:
@@ -519,6 +524,7 @@ class BoundPipeline:
             raise ValueError(f"tasks {start} to {stop}, expected 1 to {len(self._pipeline)}")
         known: Values = {**self._absent_on_demand, **values}
         seconds: dict[int, float] = {}
+        mishaps: list[TaskError] = []
         result: object = None
         began = clock()
         for step in self._steps[start:stop]:
@@ -530,16 +536,26 @@ class BoundPipeline:
             except (Exception, SystemExit) as error:  # noqa: BLE001
                 seconds[step.index] = clock() - began
                 failure = _task_error(step.task.name, error)
-                return PipelineRun(values=known, seconds=seconds, error=failure)
+                if not step.on_demand:
+                    return PipelineRun(
+                        values=known, seconds=seconds, mishaps=mishaps, error=failure
+                    )
+                mishaps.append(failure)
+                began = clock()
+                continue
             # The end of one task is the beginning of the next: half as many looks at the clock.
             now = clock()
             seconds[step.index] = now - began
             began = now
-            if result is FILTER:
-                return PipelineRun(values=known, seconds=seconds, filtered_by=step.task.name)
+            if result is FILTER and not step.on_demand:
+                return PipelineRun(
+                    values=known, seconds=seconds, mishaps=mishaps, filtered_by=step.task.name
+                )
         if stop < len(self._pipeline):
             result = None
-        return PipelineRun(values=known, seconds=seconds, result=cast("Value", result))
+        return PipelineRun(
+            values=known, seconds=seconds, mishaps=mishaps, result=cast("Value", result)
+        )
 
     def snapshot(self) -> dict[str, Value] | None:
         """Return the state of all stateful cloud tasks that offer it, or None if none does.

@@ -20,6 +20,10 @@ from offload.encodings import Encoding, Kind, Trial
 # the camera changes: 5 to 10 s of most streams.
 RETRY_AFTER_FRAMES: Final = 300
 
+# So many frames are sent small before one goes raw, to measure a link that nothing large has
+# crossed: on a fast one that may be the cheapest way.
+MEASURE_AFTER_FRAMES: Final = 32
+
 # A trial is so many frames in a row: one alone might have been held up by something else. The first
 # one is not counted, as soon as there is a second: it loads libraries and finds no cache warm.
 TRIAL_FRAMES: Final = 4
@@ -44,6 +48,7 @@ class EncodingChoice:
         """Know no costs yet."""
         self._mode = mode
         self._values: dict[str, _Value] = {}
+        self._frames_to_measuring = MEASURE_AFTER_FRAMES
 
     def choose(
         self, permitted: Mapping[str, Sequence[Encoding]], seconds_per_byte: float | None
@@ -70,6 +75,10 @@ class EncodingChoice:
                 best = value.cheapest(seconds_per_byte)
                 if best is not None:
                     chosen[name] = best.encoding
+        if chosen and seconds_per_byte is None and self._mode is EncodingMode.AUTO:
+            self._frames_to_measuring -= 1
+            if self._frames_to_measuring == 0:
+                return {}
         return chosen
 
     def learn(self, trials: Sequence[Trial]) -> None:

@@ -87,14 +87,7 @@ class LocalDelivery:
         """Return the state of a link that is not there."""
         with self._changed:
             in_flight = sum(len(each) for each in self._waiting)
-        return LinkState(
-            connected=False,
-            in_flight=in_flight,
-            sent_bytes=0,
-            reconnects=0,
-            resent=0,
-            cloud_load=0.0,
-        )
+        return LinkState(in_flight=in_flight)
 
     def _committed(self, batch: list[Finished]) -> None:
         now = time.monotonic()

@@ -9,7 +9,10 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from typing import Final
+
+from offload.errors import TaskError
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 FORMATS: Final = ("text", "json")
@@ -50,6 +53,23 @@ def set_up_logs(*, level: str, style: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+class Mishaps:
+    """Warns of what tasks on demand raised, once for each task: nothing else shows it."""
+
+    def __init__(self) -> None:
+        """Start without warnings."""
+        self._warned_of: set[str] = set()
+
+    def warn_of(self, mishaps: Sequence[TaskError]) -> None:
+        """Warn of those tasks that no warning named yet."""
+        for each in mishaps:
+            if each.task not in self._warned_of:
+                self._warned_of.add(each.task)
+                logging.getLogger("tasks").warning(
+                    "task_on_demand_failed", extra={"task": each.task, "reason": each.reason}
+                )
 
 
 def end_with_any_thread() -> None:

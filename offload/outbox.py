@@ -9,8 +9,13 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import Final
 
 from offload.messages import MAX_RANGES, Ended, Frame, Outcome, OutcomeRange, extend_ranges
+
+# Frames with a capture time in one entry. In an outage they join it without end, and at 32 bytes
+# for each the window has to become full some day: one of 1024 entries holds 128 MB then.
+MAX_TIMES: Final = 4096
 
 
 @dataclass(slots=True, kw_only=True)
@@ -118,7 +123,9 @@ class Outbox:
         last = self._entries[-1] if self.has_unsent else None
         # A message has to fit its envelope. Outcomes take turns all the time, as when two tasks
         # filter, and no message leaves while there is no connection.
-        full = last is not None and len(last.ranges) >= MAX_RANGES
+        full = last is not None and (
+            len(last.ranges) >= MAX_RANGES or len(last.captured_s) >= MAX_TIMES
+        )
         if last is None or last.frame is not None or last.sent_s is not None or full:
             last = Entry(first=ended.first)
             self._entries.append(last)

@@ -6,6 +6,10 @@ watched = pictures.takes(now)
 """
 
 import math
+from typing import Final
+
+# Less than one frame a day is as good as none, and its interval still a finite number.
+MIN_FPS: Final = 1e-5
 
 
 class PictureRate:
@@ -26,6 +30,6 @@ class PictureRate:
             return False
         # From when it was due, so that the rate is met though frames come at other times; but
         # after a pause there is nothing to make up for.
-        interval_s = 1 / self.fps
+        interval_s = 1 / max(self.fps, MIN_FPS)
         self._due_s = max(self._due_s, now - interval_s) + interval_s
         return True

@@ -61,12 +61,16 @@ class RateWindow:
         """Count ``count`` events at ``now``."""
         self._events.append((now, count))
         self._count += count
+        self._forget(now)
 
     def per_second(self, now: float) -> float:
         """Return the rate at ``now``; a pause counts as it goes on."""
+        self._forget(now)
+        return self._count / RATE_WINDOW_S
+
+    def _forget(self, now: float) -> None:
         while self._events and self._events[0][0] < now - RATE_WINDOW_S:
             self._count -= self._events.popleft()[1]
-        return self._count / RATE_WINDOW_S
 
 
 @dataclass(slots=True)

@@ -55,6 +55,9 @@ logger = logging.getLogger(__name__)
 # needs a second or two, a person waits no longer.
 CONNECT_TIMEOUT_S: Final = 5.0
 
+# A thread that is still asking the network for a name or a connection is not waited for.
+CLOSE_TIMEOUT_S: Final = 0.5
+
 # Waits between attempts are drawn from 0 to a bound that doubles ("full jitter"), so that a
 # thousand devices do not come back in step with each other when their server does.
 FIRST_RETRY_BOUND_S: Final = 0.2
@@ -92,12 +95,12 @@ class LinkState:
         cloud_load: Share of the cloud's processors in use, as it said last.
     """
 
-    connected: bool
-    in_flight: int
-    sent_bytes: int
-    reconnects: int
-    resent: int
-    cloud_load: float
+    connected: bool = False
+    in_flight: int = 0
+    sent_bytes: int = 0
+    reconnects: int = 0
+    resent: int = 0
+    cloud_load: float = 0.0
 
 
 class Uplink:
@@ -136,6 +139,7 @@ class Uplink:
         self._outbox: Outbox | None = None
         self._session: DeviceSession | None = None
         self._connection: Connection | None = None
+        self._connecting: Connection | None = None
         # Whoever is at the socket; only the right's holder encodes or sends.
         self._is_sending = False
         self._returned_s = 0.0
@@ -256,13 +260,14 @@ class Uplink:
         """End the connection and the threads; frames that were not acknowledged stay so."""
         with self._changed:
             self._closing = True
-            connection = self._connection
+            connections = (self._connection, self._connecting)
             self._wake_all()
-        if connection is not None:
-            connection.close()
+        for connection in connections:
+            if connection is not None:
+                connection.close()
         for each in self._threads:
             if each.is_alive():
-                each.join(CONNECT_TIMEOUT_S)
+                each.join(CLOSE_TIMEOUT_S)
 
     def state(self) -> LinkState:
         """Return how the connection is doing."""
@@ -270,10 +275,10 @@ class Uplink:
             live = self._connection.sent_bytes if self._connection else 0
             return LinkState(
                 connected=self._session is not None,
-                in_flight=self._outbox.frames if self._outbox else 0,
+                in_flight=self._outbox.frames if self._outbox is not None else 0,
                 sent_bytes=self._sent_bytes + live,
                 reconnects=max(0, self._sessions - 1),
-                resent=self._outbox.resent if self._outbox else 0,
+                resent=self._outbox.resent if self._outbox is not None else 0,
                 cloud_load=self._cloud_load,
             )
 
@@ -339,9 +344,13 @@ class Uplink:
                 self._changed.wait_for(lambda: self._closing, pause_s)
 
     def _shake_hands(self, server: Server) -> tuple[Connection, DeviceSession, list[Event]]:
-        position = self._outbox.position if self._outbox else 0
+        position = self._outbox.position if self._outbox is not None else 0
         connection = connect(server.host, server.port, timeout_s=CONNECT_TIMEOUT_S)
+        with self._lock:
+            self._connecting = connection
         try:
+            if self._closing:
+                raise SessionLost("the stream was closed while it was connecting")
             connection.set_timeout(CONNECT_TIMEOUT_S)
             session = DeviceSession(
                 opening=replace(self._opening, position=position),
@@ -379,10 +388,11 @@ class Uplink:
             self._watched_fps = 0.0
             self._sessions += 1
             self._draining = False
+            # Before the first frame: it may be one that is to be watched.
+            for each in events[1:]:
+                self._note(each)
             self._wake_all()
         logger.info("session_opened", extra={"next_seq": welcome.next_seq})
-        for each in events[1:]:
-            self._handle(each)
         return welcome.next_seq
 
     def _pause_without_progress(self, position: int) -> None:
@@ -400,27 +410,28 @@ class Uplink:
     def _receive(self, connection: Connection, session: DeviceSession) -> None:
         while not self._ended:
             count = connection.receive_into(session.buffer())
-            for event in session.received(count):
-                self._handle(event)
+            events = session.received(count)
+            with self._changed:
+                for event in events:
+                    self._note(event)
+                self._changed.notify_all()
 
-    def _handle(self, event: Event) -> None:
-        with self._changed:
-            match event:
-                case Acknowledgement():
-                    self._deliver(event.next_seq, event.exceptions, event.residences_s)
-                    self._task_times += event.task_times
-                    self._cloud_load = event.load
-                case EndConfirmed():
-                    self._ended = True
-                    self._sendable.notify()
-                case Control() if event.name == DRAIN:
-                    self._draining = True
-                case Control() if event.name == WATCH:
-                    self._watched_fps = _watched_fps(event)
-                case _:
-                    # A control message that this version does not know.
-                    pass
-            self._changed.notify_all()
+    def _note(self, event: Event) -> None:
+        match event:
+            case Acknowledgement():
+                self._deliver(event.next_seq, event.exceptions, event.residences_s)
+                self._task_times += event.task_times
+                self._cloud_load = event.load
+            case EndConfirmed():
+                self._ended = True
+                self._sendable.notify()
+            case Control() if event.name == DRAIN:
+                self._draining = True
+            case Control() if event.name == WATCH:
+                self._watched_fps = _watched_fps(event)
+            case _:
+                # A control message that this version does not know.
+                pass
 
     def _deliver(
         self, next_seq: int, exceptions: Sequence[OutcomeRange], residences_s: Sequence[float]

@@ -6,7 +6,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from offload.encoding_choice import RETRY_AFTER_FRAMES, TRIAL_FRAMES, EncodingChoice, EncodingMode
+from offload.encoding_choice import (
+    MEASURE_AFTER_FRAMES,
+    RETRY_AFTER_FRAMES,
+    TRIAL_FRAMES,
+    EncodingChoice,
+    EncodingMode,
+)
 from offload.encodings import PACKED, RAW, Encoding, Trial, parse
 from offload.values import pack
 
@@ -221,3 +227,17 @@ def test_the_choice_learns_from_what_was_packed(*, is_mask: bool) -> None:
         chosen = choice.choose({"mask": (RAW, PACKED)}, MBIT_20)
         choice.learn(pack(values, encodings=chosen, clock=lambda: 0.0).trials)
     assert chosen == ({"mask": PACKED} if is_mask else {})
+
+
+def test_a_link_that_nothing_large_has_crossed_is_measured_by_one_raw_frame() -> None:
+    choice = EncodingChoice(EncodingMode.AUTO)
+    chosen = [choice.choose({"mask": (RAW, PACKED)}, None) for _ in range(200)]
+    assert [number for number, each in enumerate(chosen) if not each] == [MEASURE_AFTER_FRAMES - 1]
+
+
+@pytest.mark.parametrize("mode", [EncodingMode.LOSSLESS, EncodingMode.LOSSY])
+def test_nothing_goes_raw_for_a_measurement_where_the_user_chose_the_encoding(
+    mode: EncodingMode,
+) -> None:
+    choice = EncodingChoice(mode)
+    assert all(choice.choose({"mask": (RAW, PACKED)}, None) for _ in range(100))

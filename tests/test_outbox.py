@@ -236,3 +236,13 @@ def test_frames_have_to_follow_each_other() -> None:
         box.put_frame(frame(2), captured_s=0.0)
     with pytest.raises(AssertionError):
         box.put_ended(dropped(0), captured_s=[0.0])
+
+
+def test_frames_filtered_in_an_outage_fill_the_window_some_time() -> None:
+    outbox = Outbox(position=0, max_entries=32)
+    for seq in range(1_000_000):
+        if outbox.is_full:
+            return
+        ended = OutcomeRange(first=seq, count=1, outcome=Outcome.FILTERED, task="find_contours")
+        outbox.put_ended(ended, captured_s=[0.0])
+    raise AssertionError("a million frames are kept in one entry")

@@ -830,3 +830,23 @@ def test_a_task_with_parameters_by_keyword_only_is_called_by_keyword() -> None:
         return 2 * number
 
     assert run(chain(task(name="double")(double)), {"number": 5}).result == 10
+
+
+@pytest.mark.parametrize("answer", ["raise ValueError('cannot draw')", "return FILTER"])
+def test_a_task_on_demand_that_raises_or_filters_costs_no_result(answer: str) -> None:
+    def draw(number: int) -> object:
+        if answer == "return FILTER":
+            return FILTER
+        raise ValueError(f"cannot draw {number}")
+
+    def finish(number: int, picture: object) -> int:
+        assert picture is None
+        return number
+
+    origin = source(gives="number", name="origin")(lambda: iter(range(3)))
+    drawing = task(gives="picture", on_demand=True)(draw)
+    bound = Pipeline([origin, drawing, task()(finish)]).bind()
+    watched = Context(stream="s", seq=0, captured_at=0.0, watched=True)
+    run = bound.run({"number": 2}, start=1, stop=3, context=watched, clock=lambda: 0.0)
+    assert (run.ended, run.result) == (False, 2)
+    assert [each.task for each in run.mishaps] == ([] if answer == "return FILTER" else ["draw"])

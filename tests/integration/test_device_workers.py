@@ -212,3 +212,62 @@ def test_a_device_whose_frames_all_fail_in_prepare_has_failed(tmp_path: Path) ->
     ended = run_client(tmp_path, "--app", app, "--device-workers", "2", "--summary", "-")
     assert ended.code == 1, ended.err
     assert frames_of(ended)["failed"] == FRAMES
+
+
+PLAIN = """
+count = 0
+
+def get():
+    global count
+    count += 1
+    return count <= 40, count
+
+def check(number):
+    return True, (number, count)
+
+def store(number, now):
+    return True, [number, now]
+
+tasks = [get, check, store]
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_plain_tasks_and_their_source_run_one_frame_at_a_time(workers: str, tmp_path: Path) -> None:
+    app = write_app(tmp_path, "counting", PLAIN)
+    how = ("--app", app, "--device-workers", workers, "--stream", "s")
+    assert run_client(tmp_path, *how, "--results", "sqlite:r.db").code == 0
+    results = read_results(tmp_path / "r.db", "s")
+    assert list(results.values()) == [[number, number] for number in range(1, 41)]
+
+
+SLOW_SOURCE = """
+import time
+from task_interface import Pipeline, source, task
+
+@source(gives="number")
+def numbers():
+    for number in range(5):
+        time.sleep(0.3)
+        yield number
+
+@task(gives="same")
+def pass_on(number):
+    time.sleep(0.002)
+    return number
+
+@task()
+def finish(same):
+    return same
+
+pipeline = Pipeline([numbers, pass_on, finish])
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_finished_frame_does_not_wait_for_the_source_to_give_another(
+    workers: str, tmp_path: Path
+) -> None:
+    app = write_app(tmp_path, "slow_source", SLOW_SOURCE)
+    ended = run_client(tmp_path, "--app", app, "--device-workers", workers, "--summary", "-")
+    assert json.loads(ended.out)["latency_s"]["p50"] < 0.1

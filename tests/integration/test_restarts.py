@@ -13,6 +13,7 @@ from tests.integration.programs import (
     cloud_server,
     read_position,
     read_results,
+    read_summary,
     run_client,
     wait_for_results,
     write_app,
@@ -236,3 +237,91 @@ def test_state_that_a_filtered_frame_changed_survives_in_client_only_mode(tmp_pa
         arguments = ("--app", app, "--frames", "15", "--stream", "s")
         assert run_client(tmp_path, *arguments, "--results", "sqlite:local.db").code == 0
     assert read_results(tmp_path / "local.db", "s") == {0: 1, 10: 11, 20: 21}
+
+
+PAUSING = """
+import time
+from pathlib import Path
+from task_interface import Pipeline, source, task
+
+@source(gives="number")
+def numbers():
+    yield 0
+    yield 1
+    while not Path("go").exists():
+        time.sleep(0.02)
+    yield 2
+
+@task(gives="same")
+def pass_on(number):
+    return number
+
+@task()
+def finish(same):
+    return same
+
+pipeline = Pipeline([numbers, pass_on, finish])
+"""
+
+
+def test_a_device_with_nothing_in_flight_outlives_a_server_that_keeps_no_results(
+    tmp_path: Path,
+) -> None:
+    app = write_app(tmp_path, "pausing", PAUSING)
+    keeps_none = ("--app", app, "--results", "none")
+    with (
+        cloud_server(tmp_path, *keeps_none) as first,
+        client(
+            tmp_path,
+            *(
+                "2",
+                *first.address,
+                "--app",
+                app,
+                "--device-workers",
+                "1",
+                "--report-every",
+                "0.2",
+                "--summary",
+                "s.json",
+            ),
+        ) as device,
+    ):
+        device.wait_for_line("session_opened")
+        first.send(signal.SIGTERM)
+        assert first.wait().code == 0
+        with cloud_server(tmp_path, *keeps_none, port=first.port):
+            (tmp_path / "go").touch()
+            ended = device.wait()
+    assert ended.code == 0, ended.err
+    assert read_summary(tmp_path / "s.json")["frames"]["completed"] == 3
+
+
+def test_resent_frames_are_counted_though_all_are_acknowledged_at_the_end(tmp_path: Path) -> None:
+    with (
+        cloud_server(tmp_path) as first,
+        client(
+            tmp_path,
+            *("1", *first.address, "--frames", "300", "--rate", "150"),
+            *("--stream", "s", "--report-every", "0.2", "--summary", "s.json"),
+        ) as device,
+    ):
+        wait_for_results(tmp_path / "results.db", "s", at_least=20)
+        first.send(signal.SIGSTOP)
+        device.wait_for_line("in_flight=32")
+        first.kill()
+        with cloud_server(tmp_path, port=first.port):
+            assert device.wait().code == 0
+    assert read_summary(tmp_path / "s.json")["resent"] > 0
+
+
+def test_summary_is_written_by_a_device_that_is_stopped_before_it_was_connected(
+    tmp_path: Path,
+) -> None:
+    with client(
+        tmp_path, "3", "--host", "127.0.0.1", "--port", "1", "--summary", "s.json"
+    ) as device:
+        device.wait_for_line("server_unavailable")
+        device.send(signal.SIGTERM)
+        assert device.wait().code == 0
+    assert read_summary(tmp_path / "s.json")["frames"]["captured"] == 0
