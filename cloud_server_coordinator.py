@@ -18,9 +18,8 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, cast
+from typing import Final
 
 from offload import values as wire_values
 from offload.arguments import (
@@ -31,12 +30,12 @@ from offload.arguments import (
 from offload.auth import ServerTokens, load_device_token, load_server_tokens, new_nonce
 from offload.buffers import BufferPool
 from offload.cloud_options import Options, parse
+from offload.cloud_report import StreamCounts, summarise
 from offload.cloud_transport import CloudConnection
 from offload.collector import collect_rarely
+from offload.device_link import DeviceLink
 from offload.errors import (
-    AuthError,
     ConfigurationError,
-    HandshakeError,
     OffloadError,
     PayloadError,
     RemoteProtocolError,
@@ -64,16 +63,13 @@ from offload.messages import (
 )
 from offload.results import ResultsStore, StreamCommit, open_results, unpack_state
 from offload.results_writer import Finished, ResultsWriter, no_state, settle
-from offload.session import CloudEvent, CloudSession, OpenRequested, State
+from offload.session import CloudEvent, CloudSession, OpenRequested
 from offload.transport import bound_endpoint, listening_sockets
 from task_interface import BoundPipeline, Context, PipelineRun, first_difference
 
 logger = logging.getLogger("cloud")
 
 Values = Mapping[str, wire_values.Value]
-
-# A device proves who it is within this time, or its place is given up.
-HANDSHAKE_S: Final = 5.0
 
 # What SIGTERM leaves for the frames in flight (contract, section 4).
 DRAIN_S: Final = 10.0
@@ -107,49 +103,6 @@ MAX_RESIDENCES: Final = 512
 
 # How often the machine's load is measured for the acknowledgements.
 LOAD_PERIOD_S: Final = 1.0
-
-
-@dataclass(slots=True, kw_only=True)
-class StreamCounts:
-    """What the final report says of one stream."""
-
-    stream: str
-    device: str
-    app: str
-    next_seq: int
-    outcomes: Counter[Outcome] = field(default_factory=Counter)
-    duplicates_ignored: int = 0
-    pictures: int = 0
-    cloud_task_s: float = 0.0
-    first_s: float | None = None
-    last_s: float = 0.0
-
-    def add(self, finished: Finished, now: float) -> None:
-        """Count a stored frame, or run of frames."""
-        self.outcomes[finished.outcome.outcome] += finished.outcome.count
-        self.next_seq = max(self.next_seq, finished.outcome.stop)
-        self.cloud_task_s += sum(finished.task_seconds.values())
-        self.first_s = now if self.first_s is None else self.first_s
-        self.last_s = now
-
-    def report(self) -> dict[str, object]:
-        """Return the stream's part of the summary."""
-        finished = self.outcomes[Outcome.RESULT] + self.outcomes[Outcome.FILTERED]
-        lasted_s = self.last_s - self.first_s if self.first_s is not None else 0.0
-        return {
-            "stream": self.stream,
-            "device": self.device,
-            "app": self.app,
-            "results": self.outcomes[Outcome.RESULT],
-            "filtered": self.outcomes[Outcome.FILTERED],
-            "failed": self.outcomes[Outcome.FAILED],
-            "dropped": self.outcomes[Outcome.DROPPED],
-            "duplicates_ignored": self.duplicates_ignored,
-            "next_seq": self.next_seq,
-            "pictures": self.pictures,
-            "cloud_task_s": self.cloud_task_s,
-            "fps": finished / lasted_s if lasted_s > 0 else 0.0,
-        }
 
 
 class Stream:
@@ -358,85 +311,6 @@ def _nothing() -> None:
     """Do nothing: the job has an ordered part only."""
 
 
-class DeviceLink:
-    """One device's connection: the session core and the socket, joined.
-
-    Args:
-        server: Knows apps, streams and tokens.
-        session: The protocol's core.
-    """
-
-    def __init__(self, server: "CloudServer", session: CloudSession) -> None:
-        """Wait for the connection."""
-        self.session = session
-        self.stream: Stream | None = None
-        self.is_open = True
-        self._server = server
-        self._handshake_timer: asyncio.TimerHandle | None = None
-        self.connection = CloudConnection(
-            on_made=self._made, buffer=session.buffer, on_bytes=self._received, on_lost=self._lost
-        )
-
-    def flush(self) -> None:
-        """Send what the session has queued."""
-        if pieces := self.session.take_outgoing():
-            self.connection.send(pieces)
-
-    def refuse(self, code: RefusalCode, reason: str) -> None:
-        """Tell the device why the session ends, and end it."""
-        self._leave_stream(reason)
-        self.session.refuse(code, reason)
-        self.flush()
-        self.connection.close()
-
-    def opened(self) -> None:
-        """Note that the handshake is over."""
-        if self._handshake_timer is not None:
-            self._handshake_timer.cancel()
-
-    def _made(self, connection: CloudConnection) -> None:
-        self._server.links.add(self)
-        timer = asyncio.get_running_loop().call_later(HANDSHAKE_S, self._too_slow)
-        self._handshake_timer = timer
-        logger.debug("connection_made", extra={"peer": connection.peer})
-
-    def _too_slow(self) -> None:
-        self._server.note_refusal("timeout", self, f"no handshake within {HANDSHAKE_S:.0f} s")
-        self.refuse(RefusalCode.PROTOCOL, f"no handshake within {HANDSHAKE_S:.0f} s")
-
-    def _received(self, byte_count: int) -> None:
-        try:
-            if events := self.session.received(byte_count):
-                for event in events:
-                    self._server.handle(self, event)
-                self._server.acknowledge_after(self.connection)
-        except AuthError as error:
-            self._end("token", RefusalCode.TOKEN, error)
-        except HandshakeError as error:
-            self._end("protocol", RefusalCode.PROTOCOL, error)
-        except RemoteProtocolError as error:
-            self._end("protocol", RefusalCode.PROTOCOL, error)
-        self.flush()
-
-    def _end(self, why: str, code: RefusalCode, error: OffloadError) -> None:
-        self._server.note_refusal(why, self, str(error))
-        self.refuse(code, str(error))
-
-    def _lost(self, error: Exception | None) -> None:
-        self.is_open = False
-        self.opened()
-        self._server.links.discard(self)
-        if self.session.state is State.PROOF:
-            # The device checks the server's proof first, and leaves without a word if it is wrong.
-            reason = "device left when asked for its proof: do both hold the same secret?"
-            self._server.note_refusal("token", self, reason)
-        self._leave_stream(str(error or "closed by the device"))
-
-    def _leave_stream(self, reason: str) -> None:
-        if self.stream is not None and self.stream.link is self:
-            self._server.link_lost(self.stream, reason)
-
-
 class CloudServer:
     """Everything between options and final report.
 
@@ -451,7 +325,8 @@ class CloudServer:
         self, options: Options, apps: Mapping[str, App], store: ResultsStore, tokens: ServerTokens
     ) -> None:
         """Prepare; nothing listens yet."""
-        self.links: set[DeviceLink] = set()
+        self._links: set[DeviceLink] = set()
+        self._stream_of: dict[DeviceLink, Stream] = {}
         self._options = options
         self._apps = apps
         self._store = store
@@ -531,16 +406,24 @@ class CloudServer:
             case Frame():
                 self._take_frame(link, event)
             case Ended():
-                _stream(link).submit_ended(event.ranges)
+                self._stream_of[link].submit_ended(event.ranges)
             case End():
-                _stream(link).submit_end(event.next_seq)
+                self._stream_of[link].submit_end(event.next_seq)
             case Control():
                 logger.debug("control_ignored", extra={"control": event.name})
 
-    def link_lost(self, stream: Stream, reason: str) -> None:
+    def link_made(self, link: DeviceLink) -> None:
+        """Take note of a device that has connected."""
+        self._links.add(link)
+
+    def link_lost(self, link: DeviceLink, reason: str) -> None:
         """Keep a stream's state for when its device comes back."""
-        link, stream.link = stream.link, None
-        assert link is not None
+        if not link.is_open:
+            self._links.discard(link)
+        stream = self._stream_of.pop(link, None)
+        if stream is None or stream.link is not link:
+            return
+        stream.link = None
         stream.counts.duplicates_ignored += link.session.duplicates_ignored
         if stream.name in self._streams:
             logger.info("session_lost", extra={"stream": stream.name, "reason": reason})
@@ -645,7 +528,7 @@ class CloudServer:
         stream = self._stream_for(record.stream, opening.device, request.owner, app, next_seq)
         if record.state is not None and not has_its_state:
             stream.bound.restore(unpack_state(record.state))
-        stream.link, link.stream = link, stream
+        stream.link, self._stream_of[link] = link, stream
         link.session.accept(
             Welcome(next_seq=next_seq, durable=self._store.durable, exceptions=tuple(exceptions))
         )
@@ -686,7 +569,7 @@ class CloudServer:
     # Frames and their acknowledgements.
 
     def _take_frame(self, link: DeviceLink, frame: Frame) -> None:
-        stream = _stream(link)
+        stream = self._stream_of[link]
         if frame.split not in stream.app.pipeline.splits:
             raise RemoteProtocolError(
                 f"frame {frame.seq} has split {frame.split}, which is no split"
@@ -704,11 +587,11 @@ class CloudServer:
             self._will_acknowledge = True
             self._loop.call_soon_threadsafe(self.acknowledge_stored)
 
-    def acknowledge_after(self, connection: CloudConnection) -> None:
+    def events_handled(self, link: DeviceLink) -> None:
         """Tell the devices what is stored, unless it can wait for what is already on its way."""
         if not self._stored:
             return
-        if len(self._stored) >= GROUPED_FRAMES or not connection.has_more:
+        if len(self._stored) >= GROUPED_FRAMES or not link.connection.has_more:
             self.acknowledge_stored()
         elif not self._will_acknowledge:
             self._will_acknowledge = True
@@ -787,8 +670,8 @@ class CloudServer:
             Whether all that was here could be finished in time.
         """
         logger.info("draining", extra={"streams": len(self._streams)})
-        for link in list(self.links):
-            if link.stream is not None and link.stream.link is link:
+        for link, stream in list(self._stream_of.items()):
+            if stream.link is link:
                 link.session.send_control(Control(name=DRAIN))
                 link.flush()
         waits = [stream.at_rest.wait() for stream in self._streams.values()]
@@ -798,7 +681,7 @@ class CloudServer:
         except TimeoutError:
             logger.warning("not_drained", extra={"after_s": DRAIN_S})
             drained = False
-        for link in list(self.links):
+        for link in list(self._links):
             link.refuse(RefusalCode.DRAINING, "the server is shutting down")
         # One turn of the loop hands the refusals to the sockets.
         await asyncio.sleep(0)
@@ -808,23 +691,7 @@ class CloudServer:
         for stream in self._streams.values():
             if stream.link is not None:
                 stream.counts.duplicates_ignored += stream.link.session.duplicates_ignored
-        streams = [each.report() for each in self._counts.values()]
-        summed = ("results", "filtered", "failed", "dropped", "duplicates_ignored", "cloud_task_s")
-        totals: dict[str, object] = {
-            name: sum(cast("float", each[name]) for each in streams) for name in summed
-        }
-        return {
-            "streams": streams,
-            "refused": dict(self._refused),
-            "totals": {"streams": len(streams), **totals},
-            "cpu_s": self._load.cpu_s,
-            "peak_rss_bytes": self._load.peak_rss_bytes(),
-        }
-
-
-def _stream(link: DeviceLink) -> Stream:
-    assert link.stream is not None, "the session core lets no frame through before it is open"
-    return link.stream
+        return summarise(list(self._counts.values()), refused=self._refused, load=self._load)
 
 
 def _add_times(times: dict[int, TaskTime], seconds: Mapping[int, float]) -> None:

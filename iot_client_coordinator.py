@@ -124,7 +124,7 @@ class _FrameWork:
         encodings: How its values travel; None if they do not.
     """
 
-    __slots__ = ("_encodings", "captured", "context", "failure", "packed", "run", "split")
+    __slots__ = ("_encodings", "captured", "context", "packed", "run", "split")
 
     def __init__(
         self,
