@@ -119,6 +119,7 @@ RULES: Final[Sequence[Rule]] = (
         modules=("asyncio",),
         files=(
             "offload/cloud_transport.py",
+            "offload/device_link.py",
             "cloud_server_coordinator.py",
             "tests/integration/*",
             "tests/faults/*",
@@ -130,7 +131,7 @@ RULES: Final[Sequence[Rule]] = (
             "iot_client_coordinator.py",
             *(f"offload/{name}.py" for name in ("transport", "uplink", "local_delivery")),
         ),
-        modules=("offload.cloud_transport",),
+        modules=("offload.cloud_transport", "offload.device_link"),
         reason="it loads asyncio, which a device does without",
     ),
     OnlyIn(
