@@ -16,7 +16,8 @@ from ball_tracking_example import taskified
 from ball_tracking_example.sequential import track
 from ball_tracking_example.sources import Image
 from benchmarks.apps import SceneSource, make_scene
-from benchmarks.peers import WARM_FRAMES, Message, PeerRun, Shape, Work, limit_opencv, process_cpu_s
+from benchmarks.peer_work import Message, Shape, Work
+from benchmarks.peers import WARM_FRAMES, PeerRun, limit_opencv, process_cpu_s
 from task_interface import FILTER, Context
 
 _NOBODY_LOOKS: Final = Context(stream="bench", seq=0, captured_at=0.0)

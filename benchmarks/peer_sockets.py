@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.peers import Array, Message, Shape
+from benchmarks.peer_work import Array, Message, Shape
 
 # Media time and the number of bytes that follow.
 _HEADER = struct.Struct("!dI")

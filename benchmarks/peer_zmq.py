@@ -9,7 +9,7 @@ import imagezmq
 import numpy as np
 import zmq
 
-from benchmarks.peers import Array, Message, Shape
+from benchmarks.peer_work import Array, Message, Shape
 
 _ANSWER = b"\0" * 16
 _LOOPBACK = "tcp://127.0.0.1"

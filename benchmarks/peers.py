@@ -20,14 +20,10 @@ from enum import StrEnum
 from itertools import islice
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Any, Final, Protocol
-
-from numpy.typing import NDArray
+from typing import Any, Final
 
 from benchmarks.measure import BenchmarkError
-
-Array = NDArray[Any]
-Shape = tuple[int, ...]
+from benchmarks.peer_work import CloudEnd, DeviceEnd, Message, Shape, Work
 
 # Frames before anything is counted: connections and memory that both are used for the first time.
 WARM_FRAMES: Final = 16
@@ -36,64 +32,6 @@ WARM_FRAMES: Final = 16
 RUN_LIMIT_S: Final = 300.0
 STOP_LIMIT_S: Final = 10.0
 POLL_S: Final = 0.2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """What travels for one frame.
-
-    Attributes:
-        time_s: Media time.
-        arrays: All uint8, and contiguous.
-    """
-
-    time_s: float
-    arrays: list[Array]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """What the two ends do beside sending and receiving.
-
-    Attributes:
-        shapes: Of the arrays of every message.
-        device: Gives messages without an end.
-        cloud: Takes each message that arrived.
-    """
-
-    shapes: list[Shape]
-    device: Callable[[], Iterator[Message]]
-    cloud: Callable[[Message], None]
-
-
-class DeviceEnd(Protocol):
-    """The sending end of a peer; answers may be received on another thread."""
-
-    def send(self, message: Message) -> None:
-        """Send a message."""
-
-    def receive_answer(self) -> None:
-        """Wait for one answer."""
-
-    def close(self) -> None:
-        """Say that this was all."""
-
-
-class CloudEnd(Protocol):
-    """The receiving end of a peer."""
-
-    @property
-    def port(self) -> int:
-        """Where it listens on the loopback address."""
-
-    def receive(self) -> Message | None:
-        """Wait for one message; None when there are no more."""
-
-    def answer(self) -> None:
-        """Answer a message."""
-
-    def close(self) -> None:
-        """Release what it holds."""
 
 
 class Peer(StrEnum):

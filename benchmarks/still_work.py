@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.peers import Array, Message, Work
+from benchmarks.peer_work import Array, Message, Work
 
 _SIZE: Final = re.compile(r"(\d{1,4})x(\d{1,4})")
 _DEFAULT_SIZE: Final = "640x480"

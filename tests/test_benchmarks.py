@@ -15,7 +15,8 @@ import pytest
 from benchmarks.apps import make_ball
 from benchmarks.ball_work import Ships, make_ball_work
 from benchmarks.measure import Figures, Samples, Spread, cell, exit_code, format_table, run_rounds
-from benchmarks.peers import Message, Peer, PeerError, PeerRun, Work, missing, run_peer
+from benchmarks.peer_work import Message, Work
+from benchmarks.peers import Peer, PeerError, PeerRun, missing, run_peer
 from benchmarks.programs import ProgramError, cloud_server, run_device
 from task_interface import Context
 
