@@ -20,7 +20,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Final, Protocol
 
@@ -35,8 +34,9 @@ from offload.display import Display, check_screen
 from offload.encoding_choice import EncodingChoice, EncodingMode
 from offload.encodings import Encoding
 from offload.errors import ConfigurationError, OffloadError, PayloadError, TaskError
+from offload.executors.in_order import InOrder
 from offload.executors.opencv import share_processors
-from offload.executors.threads import Quickness, ThreadPool
+from offload.executors.threads import Quickness
 from offload.link import LinkEstimate
 from offload.load import LoadMeter
 from offload.loading import App, load_app
@@ -214,14 +214,11 @@ class DeviceRun:
         self._display: Display | None = None
         self._link = LinkEstimate()
         self._encoding_choice = EncodingChoice(options.encoding)
-        # With one worker that is the main thread, and no other one is started. Tasks that may share
-        # globals with their source run as they would in a plain loop.
-        self._workers = 1 if app.pipeline.one_at_a_time else options.device_workers
-        self._pool = ThreadPool(self._workers) if self._workers > 1 else None
-        self._lane = self._pool.lane() if self._pool is not None else None
-        self._in_progress = 0
+        # Tasks that may share globals with their source run as they would in a plain loop.
+        workers = 1 if app.pipeline.one_at_a_time else options.device_workers
+        share_processors(workers)
+        self._workers = InOrder[_FrameWork](workers, on_ready=self._wake)
         self._last_read_s = 0.0
-        self._ready: SimpleQueue[_FrameWork] = SimpleQueue()
         self._quick = {
             split: Quickness(limit_s=QUICK_S, in_a_row=QUICK_IN_A_ROW)
             for split in (*app.pipeline.splits, len(app.pipeline))
@@ -249,7 +246,6 @@ class DeviceRun:
             OffloadError: The stream could not be opened, or could not go on; the report is written
                 all the same.
         """
-        share_processors(self._workers)
         try:
             if self._open():
                 collect_rarely()
@@ -382,14 +378,13 @@ class DeviceRun:
         # Whatever the source raises ends the stream, after the frames that it gave are finished.
         except _SourceFailed as error:
             failure = error.cause
-        while self._in_progress and not self._drain_is_over:
+        while self._workers.in_progress and not self._drain_is_over:
             self._hand_over_next()
             self._absorb()
-        if not self._in_progress:
+        if not self._workers.in_progress:
+            self._workers.close()
             self._drop_up_to(self._captures.next_seq)
             self._finish()
-            if self._pool is not None:
-                self._pool.close()
         if failure is not None:
             raise failure
 
@@ -417,8 +412,8 @@ class DeviceRun:
         Frames in progress have their place in the window already. What a live source gives
         meanwhile waits, or is overwritten.
         """
-        while self._in_progress > self._workers or self._out.room <= self._in_progress:
-            if self._in_progress:
+        while self._workers.is_full or self._out.room <= self._workers.in_progress:
+            if self._workers.in_progress:
                 self._hand_over_next()
             elif self._out.wait_for_room(timeout_s=TICK_S):
                 # What became of other frames can wait until this one is on its way.
@@ -429,7 +424,11 @@ class DeviceRun:
 
     def _take(self) -> Captured | None:
         # A source that was slow may wait for something inside; nothing is to wait for it.
-        while self._in_progress and self._last_read_s > SLOW_READ_S and not self._drain_is_over:
+        while (
+            self._last_read_s > SLOW_READ_S
+            and self._workers.in_progress
+            and not self._drain_is_over
+        ):
             self._hand_over_next()
         try:
             captured = self._captures.next(timeout_s=TICK_S)
@@ -455,16 +454,9 @@ class DeviceRun:
         self._totals.chose(split)
         work = self._make_work(captured, split, watched=self._is_watched(now))
         assert self._source is not None
-        if self._lane is None or (self._quick[split] and not self._in_progress):
-            seconds = work.run_free(self._pipeline, self._source, self._bound)
-            self._quick[split].book(seconds)
+        run = partial(work.run_free, self._pipeline, self._source, self._bound)
+        if self._workers.begin(work, run=run, quick=self._quick[split]):
             self._hand_over(work)
-        else:
-            self._in_progress += 1
-            self._lane.submit(
-                free=partial(work.run_free, self._pipeline, self._source, self._bound),
-                ordered=partial(self._note_ready, work),
-            )
 
     def _is_watched(self, now: float) -> bool:
         if self._uplink is not None:
@@ -487,24 +479,19 @@ class DeviceRun:
             )
         return _FrameWork(captured, split=split, context=context, encodings=encodings)
 
-    def _note_ready(self, work: _FrameWork, seconds: float) -> None:
-        """Tell the main thread, from a worker, that a frame is through its free part."""
-        self._quick[work.split].book(seconds)
-        self._ready.put(work)
+    def _wake(self) -> None:
+        """Let the main thread look at a frame that is ready instead of waiting for the next one."""
         self._captures.wake()
 
     def _hand_over_ready(self) -> None:
-        while self._in_progress and not self._ready.empty():
+        while self._workers.has_ready:
             self._hand_over_next()
 
     def _hand_over_next(self) -> None:
         """Hand over the oldest frame in progress, if it is ready within a tick."""
-        try:
-            work = self._ready.get(timeout=TICK_S)
-        except Empty:
-            return
-        self._in_progress -= 1
-        self._hand_over(work)
+        work = self._workers.next_ready(timeout_s=TICK_S)
+        if work is not None:
+            self._hand_over(work)
 
     def _hand_over(self, work: _FrameWork) -> None:
         """Run the rest of the frame's tasks, and put it where its outcome will be stored."""
