@@ -455,7 +455,10 @@ class DeviceRun:
         work = self._make_work(captured, split, watched=self._is_watched(now))
         assert self._source is not None
         run = partial(work.run_free, self._pipeline, self._source, self._bound)
-        if self._workers.begin(work, run=run, quick=self._quick[split]):
+        quick = self._quick[split]
+        while self._workers.is_better_ended_first(quick) and not self._drain_is_over:
+            self._hand_over_next()
+        if self._workers.begin(work, run=run, quick=quick):
             self._hand_over(work)
 
     def _is_watched(self, now: float) -> bool:

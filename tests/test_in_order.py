@@ -106,3 +106,21 @@ def test_what_work_took_says_whether_the_next_is_quick(start: Start) -> None:
         assert not workers.begin(number, run=lambda: 0.5, quick=quick)
         assert workers.next_ready(timeout_s=LONG_S) == number
     assert workers.begin(2, run=lambda: 0.5, quick=quick)
+
+
+def test_quick_work_waits_for_other_quick_work_and_for_no_slow_work(start: Start) -> None:
+    workers, gate = start(2), threading.Event()
+    becomes_quick = Quickness(limit_s=LONG_S, in_a_row=1)
+    assert not workers.is_better_ended_first(always())
+    workers.begin(0, run=lambda: 0.0, quick=becomes_quick)
+    assert workers.next_ready(timeout_s=LONG_S) == 0
+    workers.begin(1, run=lambda: wait_for(gate), quick=never())
+    assert not workers.is_better_ended_first(becomes_quick)
+    gate.set()
+    assert workers.next_ready(timeout_s=LONG_S) == 1
+    slow_until_now = Quickness(limit_s=LONG_S, in_a_row=1)
+    workers.begin(2, run=lambda: 0.0, quick=slow_until_now)
+    slow_until_now.book(0.0)
+    assert workers.is_better_ended_first(becomes_quick)
+    assert not workers.is_better_ended_first(never())
+    assert workers.next_ready(timeout_s=LONG_S) == 2

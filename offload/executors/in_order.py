@@ -7,6 +7,7 @@ while (ready := workers.next_ready(timeout_s=0.2)) is not None:
     use(ready)
 """
 
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -28,12 +29,17 @@ class InOrder(Generic[Work]):
 
     def __init__(self, workers: int, *, on_ready: Callable[[], None]) -> None:
         """Start the threads."""
-        self.in_progress = 0
+        self._kinds: deque[Quickness] = deque()
         self._workers = workers
         self._on_ready = on_ready
         self._pool = ThreadPool(workers) if workers > 1 else None
         self._lane = self._pool.lane() if self._pool is not None else None
         self._ready: SimpleQueue[Work] = SimpleQueue()
+
+    @property
+    def in_progress(self) -> int:
+        """How many pieces `next_ready` will still give back."""
+        return len(self._kinds)
 
     @property
     def is_full(self) -> bool:
@@ -44,6 +50,14 @@ class InOrder(Generic[Work]):
     def has_ready(self) -> bool:
         """Whether `next_ready` need not wait."""
         return not self._ready.empty()
+
+    def is_better_ended_first(self, quick: Quickness) -> bool:
+        """Whether what is in progress should be taken back before work of this kind is begun.
+
+        Quick work that finds quick work in progress would have to go behind it, for ever so: a
+        thread would be woken for each piece.
+        """
+        return bool(quick) and self.in_progress > 0 and all(self._kinds)
 
     def begin(self, work: Work, *, run: Callable[[], float], quick: Quickness) -> bool:
         """Run ``run``; return True if that is done, False if `next_ready` will give ``work`` back.
@@ -56,7 +70,7 @@ class InOrder(Generic[Work]):
         if self._lane is None or (quick and not self.in_progress):
             quick.book(run())
             return True
-        self.in_progress += 1
+        self._kinds.append(quick)
         self._lane.submit(free=run, ordered=partial(self._note_ready, work, quick))
         return False
 
@@ -66,7 +80,7 @@ class InOrder(Generic[Work]):
             work = self._ready.get(timeout=timeout_s)
         except Empty:
             return None
-        self.in_progress -= 1
+        self._kinds.popleft()
         return work
 
     def close(self) -> None:
