@@ -91,7 +91,7 @@ QUICK_IN_A_ROW: Final = 32
 
 # Sending an acknowledgement costs as much as receiving a third of a megabyte. Frames that the loop
 # ran itself are acknowledged together while the next ones are coming in, but none waits longer.
-GROUPED_FRAMES: Final = 4
+GROUPED_FRAMES: Final = 8
 GROUPING_S: Final = 1e-3
 
 # Memory for payloads that is kept for the next ones: a window of pictures of some devices.

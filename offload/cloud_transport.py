@@ -14,8 +14,8 @@ from typing import Final, cast
 from offload.transport import configure, endpoint
 from offload.wire import Piece
 
-# So much one device may send before it is the turn of the others: about two frames.
-MAX_READS_PER_TURN: Final = 4
+# So often one device is read before it is the turn of the others: about eight frames.
+MAX_READS_PER_TURN: Final = 16
 
 # A count of 0, as the kernel writes it.
 _NONE: Final = bytes(4)

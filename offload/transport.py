@@ -12,7 +12,6 @@ connections are in ``cloud_transport``, so that a device never loads asyncio.
 
 import contextlib
 import errno
-import select
 import socket
 from collections.abc import Sequence
 from typing import Final
@@ -41,8 +40,6 @@ class Connection:
         """Take over a connected socket."""
         configure(connected)
         self._socket = connected
-        self._writable = select.poll()
-        self._writable.register(connected, select.POLLOUT)
         self.sent_bytes = 0
 
     def send(self, pieces: Sequence[Piece]) -> None:
@@ -54,19 +51,16 @@ class Connection:
         while pieces:
             pieces = _after(pieces, self._send_once(pieces, 0))
 
-    def send_within(self, pieces: Sequence[Piece], *, patience_s: float) -> Sequence[Piece]:
-        """Send what the socket takes, waiting for it no longer than so; return what is left.
+    def send_at_once(self, pieces: Sequence[Piece]) -> Sequence[Piece]:
+        """Send what the socket takes without waiting, and return what is left.
 
         Raises:
             SessionLost: The connection has ended.
         """
-        while pieces:
-            try:
-                pieces = _after(pieces, self._send_once(pieces, socket.MSG_DONTWAIT))
-            except BlockingIOError:
-                if not patience_s or not self._writable.poll(1000 * patience_s):
-                    break
-        return pieces
+        try:
+            return _after(pieces, self._send_once(pieces, socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return pieces
 
     def _send_once(self, pieces: Sequence[Piece], flags: int) -> int:
         try:

@@ -68,11 +68,6 @@ LAST_RETRY_BOUND_S: Final = 5.0
 GATHERED_BYTES: Final = 64 * 1024
 USUAL_ENVELOPE_BYTES: Final = 128
 
-# A caller that comes back so soon has little else to do. A short wait for the socket then costs it
-# less than to wake the sender thread.
-QUICK_CALLER_S: Final = 300e-6
-PATIENCE_S: Final = 3e-3
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
@@ -142,7 +137,6 @@ class Uplink:
         self._connecting: Connection | None = None
         # Whoever is at the socket; only the right's holder encodes or sends.
         self._is_sending = False
-        self._returned_s = 0.0
         self._leftover: Sequence[Piece] = ()
         self._welcome: Welcome | None = None
         self._failure: OffloadError | None = None
@@ -460,18 +454,13 @@ class Uplink:
         """Send what can be sent, as far as the socket takes it; leave the rest to the sender."""
         if work is None:
             return
-        patience_s = PATIENCE_S if time.monotonic() - self._returned_s < QUICK_CALLER_S else 0.0
         try:
-            work.leftover = work.connection.send_within(
-                work.leftover or self._encode(work),
-                patience_s=patience_s,
-            )
+            work.leftover = work.connection.send_at_once(work.leftover or self._encode(work))
         except SessionLost:
             self._hang_up(work)
         except OffloadError as error:
             self._fail(error)
         self._give_up_right(work)
-        self._returned_s = time.monotonic()
 
     def _run_sender(self) -> None:
         try:
