@@ -30,7 +30,8 @@ class _Job:
 class Quickness:
     """Whether work of one kind is so quick that another thread is not worth waking for it.
 
-    A wake-up costs 10 to 50 us on either side.
+    A wake-up takes 6 us between two threads of an idle machine, and three times that next to
+    frames of 0.9 MB.
 
     Args:
         limit_s: What quick work takes at most in the mean.
