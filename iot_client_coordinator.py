@@ -651,6 +651,10 @@ class DeviceRun:
         }
         if (share := self._load.machine_share()) is not None:
             fields["machine_percent"] = round(100 * share)
+        if self._source is not None and self._source.live:
+            age_s = self._captures.age_s(time.monotonic())
+            fields["missed"] = self._captures.missed
+            fields["newest_age_ms"] = None if age_s is None else round(1000 * age_s)
         if self._uplink is not None:
             fields["cloud_percent"] = round(100 * link.cloud_load)
             if self._link.seconds_per_byte:

@@ -347,3 +347,37 @@ def test_server_ends_at_once_at_the_second_signal(tmp_path: Path) -> None:
         ended = server.wait()
     assert ended.code == 130, ended.err
     assert "Traceback" not in ended.err
+
+
+LIVE = """
+import time
+from task_interface import Pipeline, source, task
+
+class Camera:
+    live = True
+
+    def open(self, start_seq):
+        while True:
+            time.sleep(0.005)
+            yield start_seq
+
+@task()
+def think(number):
+    time.sleep(0.05)
+    return number
+
+pipeline = Pipeline([source(gives="number", name="camera")(Camera()), think])
+"""
+
+
+def test_progress_of_a_live_source_says_what_was_missed_and_how_old_the_newest_frame_is(
+    tmp_path: Path,
+) -> None:
+    app = write_app(tmp_path, "camera", LIVE)
+    with client(tmp_path, "--app", app, "--report-every", "0.3", "--summary", "s.json") as device:
+        device.wait_for_line("newest_age_ms=")
+        device.send(signal.SIGTERM)
+        ended = device.wait()
+    assert ended.code == 0, ended.err
+    (missed, *_) = re.findall(r"missed=(\d+) newest_age_ms=\d+", ended.err)
+    assert 0 < int(missed) <= read_summary(tmp_path / "s.json")["frames"]["dropped"]
