@@ -58,10 +58,12 @@ class Committed:
         self.batches: list[list[Finished]] = []
         self.has_first = threading.Event()
         self.may_go_on = threading.Event()
+        self.came = threading.Semaphore(0)
 
     def __call__(self, batch: list[Finished]) -> None:
         self.batches.append(batch)
         self.has_first.set()
+        self.came.release()
         assert self.may_go_on.wait(LONG_S)
 
 
@@ -110,6 +112,31 @@ def test_what_finishes_during_a_commit_is_one_group_over_all_streams(store: Sqli
     assert writer.close(timeout_s=LONG_S)
     assert committed.batches == [frames[:1], frames[1:]]
     assert (record(store, "a").next_seq, record(store, "b").next_seq) == (3, 1)
+
+
+def test_commits_keep_their_distance(store: SqliteResults, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results_writer, "COMMIT_DISTANCE_S", 10 * LONG_S)
+    committed = Committed()
+    committed.may_go_on.set()
+    writer = ResultsWriter(store, on_committed=committed)
+    frames = [finished(seq) for seq in range(5)]
+    writer.put(frames[0])
+    assert committed.came.acquire(timeout=LONG_S)
+    for each in frames[1:]:
+        writer.put(each)
+    assert writer.close(timeout_s=LONG_S)
+    assert committed.batches == [frames[:1], frames[1:]]
+
+
+def test_a_frame_that_waits_for_others_is_committed_without_them(store: SqliteResults) -> None:
+    committed = Committed()
+    committed.may_go_on.set()
+    writer = ResultsWriter(store, on_committed=committed)
+    for seq in range(3):
+        writer.put(finished(seq))
+        assert committed.came.acquire(timeout=LONG_S)
+    assert writer.close(timeout_s=LONG_S)
+    assert len(committed.batches) == 3
 
 
 def test_every_outcome_reaches_the_store(store: SqliteResults) -> None:
