@@ -6,6 +6,7 @@ import logging
 import math
 import sys
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -16,6 +17,7 @@ from offload.logs import FORMATS, LEVELS
 logger = logging.getLogger(__name__)
 
 Number = TypeVar("Number", int, float)
+Choice = TypeVar("Choice", bound=StrEnum)
 
 
 class Parser(argparse.ArgumentParser):
@@ -79,6 +81,19 @@ def positive(text: str) -> float:
     return _checked(
         text, float, lambda number: number > 0 and math.isfinite(number), "a number over 0"
     )
+
+
+def one_of(choices: type[Choice]) -> Callable[[str], Choice]:
+    """Return what reads one of the values of an enum."""
+
+    def read(text: str) -> Choice:
+        try:
+            return choices(text)
+        except ValueError:
+            expected = ", ".join(choices)
+            raise argparse.ArgumentTypeError(f"{text!r} is none of {expected}") from None
+
+    return read
 
 
 def report_error(error: OffloadError) -> int:

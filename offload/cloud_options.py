@@ -98,4 +98,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
 
 
 def _watch_fps(text: str) -> float:
-    return math.inf if text == "all" else positive(text)
+    try:
+        return math.inf if text == "all" else positive(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, or all") from None

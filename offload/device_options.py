@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from offload.arguments import Parser, add_common_options, count, positive
+from offload.arguments import Parser, add_common_options, count, one_of, positive
 from offload.capture import Limit, Overload
 from offload.encoding_choice import EncodingMode
 from offload.errors import ConfigurationError
@@ -161,8 +161,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     add("--rate", type=positive, metavar="FPS", help="pace the source as a camera would")
     add(
         "--overload",
-        type=Overload,
-        choices=list(Overload),
+        type=one_of(Overload),
         metavar="block|newest",
         help="wait and lose no frame, or drop the oldest one (default: newest for live sources)",
     )
@@ -183,8 +182,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     )
     add(
         "--encoding",
-        type=EncodingMode,
-        choices=list(EncodingMode),
+        type=one_of(EncodingMode),
         metavar="auto|raw|lossless|lossy",
         help="how values travel: auto takes what costs least on this link, and loses something "
         "only where the app permits it (default: auto)",
