@@ -9,6 +9,7 @@ the waiting, the locks and the system calls of the programs their sum is less th
 
 import time
 import timeit
+from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import count
@@ -17,16 +18,21 @@ from benchmarks import empty_app
 from benchmarks.measure import Contender
 from offload import values as wire_values
 from offload.auth import NONCE_BYTES
+from offload.buffers import BufferPool
 from offload.messages import Acknowledgement, Frame, Open, Outcome, OutcomeRange, TaskTime, Welcome
 from offload.outbox import Delivered, Outbox
 from offload.session import CloudSession, DeviceSession
 from offload.telemetry import RunTotals
-from offload.wire import Piece
+from offload.wire import Piece, TakeMemory, fresh_memory
 from scheduler import Observation, OperatingPoint, ThroughputScheduler
 from task_interface import Context
 
 SPLIT = 1
 TASKS = len(empty_app.pipeline)
+
+# Raw pictures of 640x480, and as many as a server with some workers holds of one device.
+FRAME_BYTES = 640 * 480 * 3
+HELD_FRAMES = 8
 
 
 def parts(*, frames: int) -> Mapping[str, Contender]:
@@ -44,6 +50,8 @@ def parts(*, frames: int) -> Mapping[str, Contender]:
         "window: put, take, acknowledge": _window,
         "device session: send_frame": _sending,
         "both sessions: a frame and its acknowledgement": _round_trip,
+        "0.9 MB into a buffer of the pool, 8 held": _pooled,
+        "0.9 MB into a fresh buffer, 8 held": _fresh,
     }
     return {name: partial(_measure, make, frames) for name, make in makers.items()}
 
@@ -58,6 +66,27 @@ def run_bare() -> object:
 
 def _measure(make: Callable[[], Callable[[], object]], frames: int) -> dict[str, float]:
     return {"us": 1e6 * timeit.timeit(make(), number=frames, timer=time.process_time) / frames}
+
+
+def _pooled() -> Callable[[], object]:
+    return _filling(BufferPool(max_idle_bytes=2 * HELD_FRAMES * FRAME_BYTES).take)
+
+
+def _fresh() -> Callable[[], object]:
+    return _filling(fresh_memory)
+
+
+def _filling(take: TakeMemory) -> Callable[[], object]:
+    """Return what fills one buffer, as a frame does that is received while others are held."""
+    held = deque[memoryview](maxlen=HELD_FRAMES)
+    frame = bytes(FRAME_BYTES)
+
+    def fill() -> None:
+        memory = take(FRAME_BYTES)
+        memory[:] = frame
+        held.append(memory)
+
+    return fill
 
 
 def _dispatch() -> Callable[[], object]:
