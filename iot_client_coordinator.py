@@ -228,6 +228,7 @@ class DeviceRun:
         self._delivery: Delivery | None = None
         self._uplink: Uplink | None = None
         self._interrupted = False
+        self._unsaid_signal: str | None = None
         self._stop_requested = False
         self._drain_by_s = math.inf
         self._start_seq = 0
@@ -269,7 +270,9 @@ class DeviceRun:
         if self._interrupted:
             raise Interrupted
         self._interrupted = True
-        logger.info("draining", extra={"signal": signal.Signals(signal_number).name})
+        # Said later: the main thread may be writing a line at this very moment, and a stream that
+        # is written to cannot be written to from within.
+        self._unsaid_signal = signal.Signals(signal_number).name
         self._stop()
 
     def _stop(self) -> None:
@@ -279,6 +282,11 @@ class DeviceRun:
             self._drain_by_s = time.monotonic() + DRAIN_S
         if self._capture is not None:
             self._capture.stop()
+
+    def _say_draining(self) -> None:
+        if self._unsaid_signal is not None:
+            logger.info("draining", extra={"signal": self._unsaid_signal})
+            self._unsaid_signal = None
 
     # From here on in the order of a frame's path.
 
@@ -296,6 +304,7 @@ class DeviceRun:
             self._uplink.start()
             while (welcome := self._uplink.wait_until_open(timeout_s=TICK_S)) is None:
                 if self._stop_requested:
+                    self._say_draining()
                     return False
             self._start_seq = welcome.next_seq
             if not welcome.durable:
@@ -574,6 +583,7 @@ class DeviceRun:
 
     def _absorb(self) -> None:
         """Learn what became of frames, and report when it is time."""
+        self._say_draining()
         for delivered in self._out.take_deliveries():
             self._totals.finished(delivered)
             self._warn_of_failure(delivered.outcome)
