@@ -156,6 +156,28 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         metavar="H",
         help="cloud address or name; a comma list is tried in order (env HOST)",
     )
+    _add_flow_options(parser)
+    add("--results", metavar="URL", help="client only: keep results in sqlite:FILE (default: none)")
+    add(
+        "--stream",
+        type=_stream_name,
+        metavar="ID",
+        help="the stream's name; the same one again resumes it",
+    )
+    add(
+        "--retry-for",
+        type=positive,
+        metavar="S",
+        help="how long to keep reconnecting (default: 30 at start, for ever once connected)",
+    )
+    add("--report-every", type=positive, default=3.0, metavar="S", help="default: 3")
+    add_common_options(parser, environment)
+    return parser
+
+
+def _add_flow_options(parser: argparse.ArgumentParser) -> None:
+    """Add what says how frames flow: how many, how fast, what is in flight, and in which form."""
+    add = parser.add_argument
     add("--frames", type=count, metavar="N", help="stop after N captured frames")
     add("--duration", type=positive, metavar="S", help="stop after S seconds")
     add("--rate", type=positive, metavar="FPS", help="pace the source as a camera would")
@@ -188,22 +210,6 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         "only where the app permits it (default: auto)",
     )
     add("--display", action="store_true", help="client only: show the pictures in a window")
-    add("--results", metavar="URL", help="client only: keep results in sqlite:FILE (default: none)")
-    add(
-        "--stream",
-        type=_stream_name,
-        metavar="ID",
-        help="the stream's name; the same one again resumes it",
-    )
-    add(
-        "--retry-for",
-        type=positive,
-        metavar="S",
-        help="how long to keep reconnecting (default: 30 at start, for ever once connected)",
-    )
-    add("--report-every", type=positive, default=3.0, metavar="S", help="default: 3")
-    add_common_options(parser, environment)
-    return parser
 
 
 def _workers(text: str) -> int:
