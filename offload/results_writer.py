@@ -23,8 +23,8 @@ from offload.values import Value
 
 logger = logging.getLogger(__name__)
 
-# A commit costs processor time however few frames it has, and wears out a memory card. What finishes
-# so soon after the last one waits for company.
+# A commit costs processor time however few frames it has, and wears out a memory card. What
+# finishes so soon after the last one waits for company.
 COMMIT_DISTANCE_S: Final = 4e-3
 
 # Returns the state of a stream's tasks, or None if they offer none; raises `TaskError`.
