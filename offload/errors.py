@@ -13,6 +13,7 @@
     ├── SessionLost           the connection ended; the frames in flight are kept
     ├── ServerUnavailable     no server answered for as long as the user was willing to wait
     ├── ResultsError          the results could not be opened or written
+    ├── SpoolError            the spool could not be read or written; SpoolFull: its limit is reached
     └── TaskError             a task of the app raised, or returned what it may not
 
 Messages are lower case without a full stop: what was found, then what was expected.
@@ -87,6 +88,14 @@ class ServerUnavailable(OffloadError):
 
 class ResultsError(OffloadError):
     """The results could not be opened, read or written."""
+
+
+class SpoolError(OffloadError):
+    """The spool could not be read or written; the stream goes on without it."""
+
+
+class SpoolFull(SpoolError):
+    """The spool holds as much as it may."""
 
 
 class TaskError(OffloadError):
