@@ -58,7 +58,6 @@ from offload.messages import (
     OutcomeRange,
     RefusalCode,
     TaskTime,
-    Welcome,
     extend_ranges,
 )
 from offload.results import ResultsStore, StreamCommit, open_results, unpack_state
@@ -158,7 +157,7 @@ class Stream:
     def submit_frame(self, frame: Frame) -> None:
         """Run the frame's tasks on the lane; its outcome goes to the writer in order."""
         work = _FrameWork(self, frame)
-        self._enter(1, work.payload_bytes)
+        self._enter(1, work.held_bytes)
         if not (
             self._quick[frame.split]
             and self._lane.run_inline(free=work.run_free, ordered=work.run_ordered)
@@ -192,13 +191,13 @@ class Stream:
     def leave(self, finished: Finished) -> None:
         """Book a frame as stored: it no longer waits here."""
         self.waiting_frames -= 1
-        self.waiting_bytes -= finished.payload_bytes
+        self.waiting_bytes -= finished.held_bytes
         if self.waiting_frames == 0:
             self.at_rest.set()
 
-    def _enter(self, frames: int, payload_bytes: int) -> None:
+    def _enter(self, frames: int, held_bytes: int) -> None:
         self.waiting_frames += frames
-        self.waiting_bytes += payload_bytes
+        self.waiting_bytes += held_bytes
         self.at_rest.clear()
 
     def _close(self, nothing: OutcomeRange, _: object) -> None:
@@ -229,7 +228,7 @@ class _FrameWork:
         "_received_s",
         "_spent_s",
         "_stream",
-        "payload_bytes",
+        "held_bytes",
     )
 
     def __init__(self, stream: Stream, frame: Frame) -> None:
@@ -246,7 +245,7 @@ class _FrameWork:
         self._received_s = time.monotonic()
         self._received_at = time.time()
         self._spent_s = 0.0
-        self.payload_bytes = sum(map(len, frame.buffers))
+        self.held_bytes = frame.held_bytes
 
     def run_free(self) -> PipelineRun:
         """Decode the frame, and run the tasks that need nothing of other frames."""
@@ -288,14 +287,16 @@ class _FrameWork:
                 state=settled.state,
                 received_s=self._received_s,
                 task_seconds=seconds,
-                payload_bytes=self.payload_bytes,
+                held_bytes=self.held_bytes,
             )
         )
         stream.book_cost(frame.split, self._spent_s + time.perf_counter() - began_s)
 
     def _values(self) -> Values:
         frame = self._frame
-        values = wire_values.unpack(frame.tree, frame.buffers)
+        values = wire_values.unpack(
+            frame.tree, frame.buffers, max_decoded_bytes=frame.decoded_bytes
+        )
         live = self._stream.app.pipeline.live_values(frame.split, watched=frame.watched)
         if not isinstance(values, dict) or not set(live) <= values.keys():
             raise PayloadError(f"expected {', '.join(live) or 'a dict'}")
@@ -529,9 +530,7 @@ class CloudServer:
         if record.state is not None and not has_its_state:
             stream.bound.restore(unpack_state(record.state))
         stream.link, self._stream_of[link] = link, stream
-        link.session.accept(
-            Welcome(next_seq=next_seq, durable=self._store.durable, exceptions=tuple(exceptions))
-        )
+        link.session.accept(next_seq=next_seq, durable=self._store.durable, exceptions=exceptions)
         if self._options.watch_fps:
             fps = None if math.isinf(self._options.watch_fps) else self._options.watch_fps
             link.session.send_control(Control(name=WATCH, body={"fps": fps}))

@@ -578,6 +578,7 @@ class DeviceRun:
             tree=work.packed.tree,
             buffers=work.packed.buffers,
             watched=work.context.watched,
+            decoded_bytes=work.packed.decoded_bytes,
         )
         uplink.put_frame(frame, captured_s=work.captured.captured_s)
 

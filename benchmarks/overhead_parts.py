@@ -19,7 +19,7 @@ from benchmarks.measure import Contender
 from offload import values as wire_values
 from offload.auth import NONCE_BYTES
 from offload.buffers import BufferPool
-from offload.messages import Acknowledgement, Frame, Open, Outcome, OutcomeRange, TaskTime, Welcome
+from offload.messages import Acknowledgement, Frame, Open, Outcome, OutcomeRange, TaskTime
 from offload.outbox import Delivered, Outbox
 from offload.session import CloudSession, DeviceSession
 from offload.telemetry import RunTotals
@@ -195,7 +195,7 @@ def _open_sessions() -> tuple[DeviceSession, CloudSession]:
     cloud = CloudSession(secret_for=_no_secret, insecure=True, nonce=bytes(NONCE_BYTES))
     for sender, receiver in ((device, cloud), (cloud, device), (device, cloud)):
         _pass(sender, receiver)
-    cloud.accept(Welcome(next_seq=0, durable=False))
+    cloud.accept(next_seq=0, durable=False)
     _pass(cloud, device)
     return device, cloud
 

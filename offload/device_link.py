@@ -11,7 +11,13 @@ import logging
 from typing import Final, Protocol
 
 from offload.cloud_transport import CloudConnection
-from offload.errors import AuthError, HandshakeError, OffloadError, RemoteProtocolError
+from offload.errors import (
+    AuthError,
+    HandshakeError,
+    LimitPassed,
+    OffloadError,
+    RemoteProtocolError,
+)
 from offload.messages import RefusalCode
 from offload.session import CloudEvent, CloudSession, State
 
@@ -95,6 +101,8 @@ class DeviceLink:
             self._end("token", RefusalCode.TOKEN, error)
         except HandshakeError as error:
             self._end("protocol", RefusalCode.PROTOCOL, error)
+        except LimitPassed as error:
+            self._end("limit", RefusalCode.LIMIT, error)
         except RemoteProtocolError as error:
             self._end("protocol", RefusalCode.PROTOCOL, error)
         self.flush()

@@ -6,6 +6,7 @@
     ├── ProtocolError
     │   ├── LocalProtocolError    this program misused a session: a bug of ours
     │   └── RemoteProtocolError   the peer broke PROTOCOL.md: the connection is closed
+    │       └── LimitPassed           its message is larger than this end takes
     ├── HandshakeError        the two ends do not fit: protocol version, app, pipeline
     ├── AuthError             a token was refused, or the peer could not prove that it knows it
     ├── Refused               the cloud ended the session for another reason, for good
@@ -13,7 +14,8 @@
     ├── SessionLost           the connection ended; the frames in flight are kept
     ├── ServerUnavailable     no server answered for as long as the user was willing to wait
     ├── ResultsError          the results could not be opened or written
-    ├── SpoolError            the spool could not be read or written; SpoolFull: its limit is reached
+    ├── SpoolError            the spool could not be read or written
+    │   └── SpoolFull             it holds as much as it may
     └── TaskError             a task of the app raised, or returned what it may not
 
 Messages are lower case without a full stop: what was found, then what was expected.
@@ -52,6 +54,10 @@ class RemoteProtocolError(ProtocolError):
     """The peer sent what PROTOCOL.md does not allow; the connection must be closed."""
 
     exit_code = 76
+
+
+class LimitPassed(RemoteProtocolError):
+    """The peer sent a message that is larger than this end takes."""
 
 
 class HandshakeError(OffloadError):

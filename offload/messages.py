@@ -20,7 +20,7 @@ from typing import ClassVar, Final, Self, TypeVar, cast
 
 from offload.errors import RemoteProtocolError
 
-PROTOCOL_VERSION: Final = 2
+PROTOCOL_VERSION: Final = 3
 
 Fields = Mapping[str, object]
 
@@ -59,6 +59,8 @@ class RefusalCode(StrEnum):
     TAKEN_OVER = "taken_over"
     DRAINING = "draining"
     LIMIT = "limit"
+    BUSY = "busy"
+    TIMEOUT = "timeout"
     INTERNAL = "internal"
 
 
@@ -267,12 +269,14 @@ class Welcome:
 
     ``exceptions`` are the frames from the device's position on that ended without a result: their
     acknowledgement was lost with the connection before. ``durable`` says whether results survive a
-    restart of the server.
+    restart of the server. A message of more than ``max_message_bytes``, with header and envelope,
+    is refused.
     """
 
     TYPE: ClassVar = MessageType.WELCOME
     next_seq: int
     durable: bool
+    max_message_bytes: int
     exceptions: tuple[OutcomeRange, ...] = ()
 
     def fields(self) -> dict[str, object]:
@@ -280,6 +284,7 @@ class Welcome:
         return {
             "next": self.next_seq,
             "durable": self.durable,
+            "max_message": self.max_message_bytes,
             "exceptions": [each.row() for each in self.exceptions],
         }
 
@@ -289,6 +294,7 @@ class Welcome:
         return cls(
             next_seq=_seq(fields, "next"),
             durable=_boolean(fields, "durable"),
+            max_message_bytes=_seq(fields, "max_message"),
             exceptions=_ranges(fields, "exceptions"),
         )
 
@@ -297,8 +303,10 @@ class Welcome:
 class Frame:
     """Device to cloud: the live values of one frame; ``split`` tasks ran on the device.
 
-    ``tree`` describes the values, ``buffers`` hold their bytes (see ``values``). A ``watched``
-    frame has the values that only serve to show it, too.
+    ``tree`` describes the values, ``buffers`` hold their bytes (see ``values``), and
+    ``decoded_bytes`` is what those that travel encoded take when they are decoded. A ``watched``
+    frame has the values that only serve to show it, too. ``payload_bytes`` is how much was received
+    behind the envelope; 0 in a frame that is to be sent.
     """
 
     TYPE: ClassVar = MessageType.FRAME
@@ -308,6 +316,13 @@ class Frame:
     tree: object
     buffers: tuple[memoryview, ...] = ()
     watched: bool = False
+    decoded_bytes: int = 0
+    payload_bytes: int = field(default=0, compare=False)
+
+    @property
+    def held_bytes(self) -> int:
+        """The memory that a received frame may take, as it came and decoded."""
+        return self.payload_bytes + self.decoded_bytes
 
     def fields(self) -> dict[str, object]:
         """Return the envelope's fields; the buffers travel behind the envelope."""
@@ -319,11 +334,15 @@ class Frame:
         }
         if self.watched:
             fields["watched"] = True
+        if self.decoded_bytes:
+            fields["decoded"] = self.decoded_bytes
         return fields
 
     @classmethod
-    def from_fields(cls, fields: Fields, buffers: tuple[memoryview, ...] = ()) -> Self:
-        """Read what `fields` wrote; ``buffers`` are the payload's pieces."""
+    def from_fields(
+        cls, fields: Fields, buffers: tuple[memoryview, ...] = (), payload_bytes: int = 0
+    ) -> Self:
+        """Read what `fields` wrote; ``buffers`` are the pieces of the payload."""
         if "values" not in fields:
             raise RemoteProtocolError("frame has no values")
         return cls(
@@ -333,6 +352,8 @@ class Frame:
             tree=fields["values"],
             buffers=buffers,
             watched="watched" in fields and _boolean(fields, "watched"),
+            decoded_bytes=_seq(fields, "decoded") if "decoded" in fields else 0,
+            payload_bytes=payload_bytes,
         )
 
 
@@ -412,9 +433,11 @@ class Acknowledgement:
         )
 
 
-# Control messages from the cloud. "drain" asks for a pause, since the server is about to end and
-# finishes what it has. "watch" asks for frames with what serves to show them, ``fps`` a second,
-# None for all, 0 for none.
+# Control messages. "heartbeat", either way, says that its sender is alive and has nothing else to
+# say. From the cloud: "drain" asks for a pause, since the server is about to end and finishes what
+# it has; "watch" asks for frames with what serves to show them, ``fps`` a second, None for all, 0
+# for none.
+HEARTBEAT: Final = "heartbeat"
 DRAIN: Final = "drain"
 WATCH: Final = "watch"
 
@@ -525,14 +548,16 @@ _READERS: Final[dict[int, Callable[[Fields], Message]]] = {
 }
 
 
-def decode_message(kind: int, fields: Fields, buffers: Sequence[memoryview] = ()) -> Message:
+def decode_message(
+    kind: int, fields: Fields, buffers: Sequence[memoryview] = (), payload_bytes: int = 0
+) -> Message:
     """Return the message that an envelope and its payload pieces say.
 
     Raises:
         RemoteProtocolError: The type is unknown, or a field is missing or of the wrong type.
     """
     if kind == MessageType.FRAME:
-        return Frame.from_fields(fields, tuple(buffers))
+        return Frame.from_fields(fields, tuple(buffers), payload_bytes)
     reader = _READERS.get(kind)
     if reader is None:
         raise RemoteProtocolError(f"message type is {kind}, expected 1 to {max(MessageType):d}")

@@ -51,7 +51,7 @@ class Finished:
         state: Snapshot of the stream's stateful tasks after this frame; None if they offer none.
         received_s: Monotonic seconds when the last byte came; None where nothing was received.
         task_seconds: Index of each task that ran here, and its seconds.
-        payload_bytes: Bytes that it held in memory while it waited here.
+        held_bytes: Bytes that it held in memory while it waited here.
         closes: Whether this marks the end of the stream, after its last frame; ``outcome`` is then
             of no frame.
     """
@@ -65,7 +65,7 @@ class Finished:
     state: dict[str, Value] | None = None
     received_s: float | None = None
     task_seconds: dict[int, float] = field(default_factory=dict)
-    payload_bytes: int = 0
+    held_bytes: int = 0
     closes: bool = False
 
 

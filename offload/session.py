@@ -14,7 +14,7 @@ way and acknowledgements the other; then end and its confirmation. Control messa
 once open.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final
@@ -31,6 +31,7 @@ from offload.errors import (
     SessionLost,
 )
 from offload.messages import (
+    HEARTBEAT,
     MAX_RANGES,
     PROTOCOL_VERSION,
     Acknowledgement,
@@ -54,9 +55,11 @@ from offload.wire import (
     ENVELOPE_ONLY_BYTES,
     HANDSHAKE_BYTES,
     MAX_MESSAGE_BYTES,
+    Admit,
     Decoder,
     Piece,
     TakeMemory,
+    always,
     encode,
     fresh_memory,
 )
@@ -86,6 +89,7 @@ class _Session:
     def __init__(self, decoder: Decoder) -> None:
         self.state = State.HELLO
         self._decoder = decoder
+        self._max_sent_bytes = ENVELOPE_ONLY_BYTES
         self._outgoing: list[Piece] = []
 
     def buffer(self) -> memoryview:
@@ -107,13 +111,22 @@ class _Session:
         """Whether the session has ended."""
         return self.state is State.CLOSED
 
+    @property
+    def is_talking(self) -> bool:
+        """Whether control messages may be sent: from the welcome to the end."""
+        return self.state in (State.OPEN, State.ENDING)
+
     def send_control(self, control: Control) -> None:
         """Queue a control message."""
         self._require(State.OPEN, State.ENDING)
         self._send(control)
 
+    def send_heartbeat(self) -> None:
+        """Queue a sign of life."""
+        self.send_control(Control(name=HEARTBEAT))
+
     def _send(self, message: Message) -> int:
-        pieces = encode(message)
+        pieces = encode(message, max_message_bytes=self._max_sent_bytes)
         self._outgoing += pieces
         return sum(map(len, pieces))
 
@@ -153,19 +166,22 @@ class DeviceSession(_Session):
             )
         )
 
-    def received(self, count: int) -> list[Event]:
-        """Return what ``count`` more received bytes mean: welcome, acknowledgements, control, end.
+    def received(self, count: int) -> Iterator[Event]:
+        """Yield what ``count`` more received bytes mean: welcome, acknowledgements, control, end.
+
+        Take all of them: what came before a refusal in the same bytes counts.
 
         Raises:
             AuthError: The server refused the token, or could not prove that it knows it.
             HandshakeError: The server refused the protocol, the app or the pipeline.
+            Refused: The server ended the session for good, for another reason.
+            SessionLost: The server ended the session and may be back.
             RemoteProtocolError: The server broke the protocol.
         """
-        return [
-            event
-            for message in self._decoder.received(count)
-            if (event := self._receive(message)) is not None
-        ]
+        for message in self._decoder.received(count):
+            event = self._receive(message)
+            if event is not None:
+                yield event
 
     def send_frame(self, frame: Frame) -> int:
         """Queue a frame, and return the size of its message in bytes.
@@ -248,6 +264,7 @@ class DeviceSession(_Session):
             )
         _check_exceptions(welcome.exceptions, self._opening.position, welcome.next_seq)
         self._acknowledged = self._sent = welcome.next_seq
+        self._max_sent_bytes = welcome.max_message_bytes
         self.state = State.OPEN
 
     def _check_acknowledgement(self, acknowledgement: Acknowledgement) -> None:
@@ -289,7 +306,9 @@ class CloudSession(_Session):
         secret_for: Returns the secret of a token's name, or None if there is no such token.
         insecure: Accept devices that know no token.
         nonce: `NONCE_BYTES` fresh random bytes.
+        max_message_bytes: Largest message of a device that has proved who it is.
         take_memory: Where the memory for frames' payloads comes from.
+        admit: Whether there is memory for a message now; see `Decoder`.
     """
 
     def __init__(
@@ -298,10 +317,15 @@ class CloudSession(_Session):
         secret_for: SecretFor,
         insecure: bool,
         nonce: bytes,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
         take_memory: TakeMemory = fresh_memory,
+        admit: Admit = always,
     ) -> None:
         """Wait for the hello."""
-        super().__init__(Decoder(max_message_bytes=HANDSHAKE_BYTES, take_memory=take_memory))
+        super().__init__(
+            Decoder(max_message_bytes=HANDSHAKE_BYTES, take_memory=take_memory, admit=admit)
+        )
+        self._max_message_bytes = max_message_bytes
         self._secret_for = secret_for
         self._insecure = insecure
         self._nonce = nonce
@@ -329,11 +353,44 @@ class CloudSession(_Session):
             if (event := self._receive(message)) is not None
         ]
 
-    def accept(self, welcome: Welcome) -> None:
-        """Open the session: the device goes on at ``welcome.next_seq``."""
+    @property
+    def is_starved(self) -> bool:
+        """Whether there is no memory for the message that has begun; see `Decoder`."""
+        return self._decoder.is_starved
+
+    @property
+    def mid_message(self) -> bool:
+        """Whether a message has begun and is not complete."""
+        return self._decoder.mid_message
+
+    @property
+    def messages(self) -> int:
+        """How many messages have come."""
+        return self._decoder.messages
+
+    @property
+    def payload_bytes(self) -> int:
+        """The size of the payload that is being received; 0 if none is."""
+        return self._decoder.payload_bytes
+
+    @property
+    def has_proved(self) -> bool:
+        """Whether the device has proved who it is, where that is asked."""
+        return self.state not in (State.HELLO, State.PROOF)
+
+    def accept(
+        self, *, next_seq: int, durable: bool, exceptions: Sequence[OutcomeRange] = ()
+    ) -> None:
+        """Open the session: the device goes on at ``next_seq``; see `Welcome`."""
         self._require(State.DECIDING)
-        self._send(_fitting(welcome))
-        self._expected = self._acknowledged = welcome.next_seq
+        welcome = Welcome(
+            next_seq=next_seq,
+            durable=durable,
+            max_message_bytes=self._max_message_bytes,
+            exceptions=_fitting(exceptions),
+        )
+        self._send(welcome)
+        self._expected = self._acknowledged = next_seq
         self.state = State.OPEN
 
     def refuse(self, code: RefusalCode, reason: str) -> None:
@@ -419,7 +476,7 @@ class CloudSession(_Session):
                 f"device could not prove that it knows token {self._token_name!r}: "
                 "the device and the server hold different secrets"
             )
-        self._decoder.max_message_bytes = MAX_MESSAGE_BYTES
+        self._decoder.raise_limit(self._max_message_bytes)
         self.state = State.OPENING
 
     def _in_order(self, frame: Frame) -> Frame | None:
@@ -473,24 +530,25 @@ def _check_exceptions(exceptions: Sequence[OutcomeRange], first: int, stop: int)
             raise RemoteProtocolError("server names a result as an exception")
 
 
-def _fitting(welcome: Welcome) -> Welcome:
-    """Return ``welcome`` with its outcomes, and as many of their reasons as surely fit."""
+def _fitting(exceptions: Sequence[OutcomeRange]) -> tuple[OutcomeRange, ...]:
+    """Return the outcomes of a welcome, with as many of their reasons as surely fit."""
     # A thousand failed frames with a reason each are more than an envelope holds. A device whose
     # welcome cannot be sent could never come back; one that does not learn a reason can.
-    bare = (
+    return tuple(
         replace(each, task="", reason="") if index >= MAX_RANGES else each
-        for index, each in enumerate(welcome.exceptions)
+        for index, each in enumerate(exceptions)
     )
-    return replace(welcome, exceptions=tuple(bare))
 
 
-# A server that drains or has a problem of its own may be back, or another one answers; a refusal
-# with a code that this version does not know is final.
+# A server that drains, is busy or has a problem of its own may be back, or another one answers; so
+# may a link that was too slow be better. A code that this version does not know is final.
 _REFUSALS: Final[dict[str, type[OffloadError]]] = {
     RefusalCode.PROTOCOL: HandshakeError,
     RefusalCode.PIPELINE: HandshakeError,
     RefusalCode.TOKEN: AuthError,
     RefusalCode.OWNER: AuthError,
     RefusalCode.DRAINING: SessionLost,
+    RefusalCode.BUSY: SessionLost,
+    RefusalCode.TIMEOUT: SessionLost,
     RefusalCode.INTERNAL: SessionLost,
 }

@@ -354,7 +354,7 @@ class Uplink:
             events: list[Event] = []
             while not events:
                 connection.send(session.take_outgoing())
-                events = session.received(connection.receive_into(session.buffer()))
+                events += session.received(connection.receive_into(session.buffer()))
             connection.set_timeout(None)
         except TimeoutError as error:
             connection.close()
@@ -404,9 +404,8 @@ class Uplink:
     def _receive(self, connection: Connection, session: DeviceSession) -> None:
         while not self._ended:
             count = connection.receive_into(session.buffer())
-            events = session.received(count)
             with self._changed:
-                for event in events:
+                for event in session.received(count):
                     self._note(event)
                 self._changed.notify_all()
 

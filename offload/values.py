@@ -52,7 +52,17 @@ from offload.values_form import (
 )
 from offload.values_unpacking import unpack
 
-__all__ = ["MAX_BUFFERS", "MAX_DEPTH", "MAX_NODES", "Array", "Packed", "Value", "pack", "unpack"]
+__all__ = [
+    "MAX_BUFFERS",
+    "MAX_DECODED_BYTES",
+    "MAX_DEPTH",
+    "MAX_NODES",
+    "Array",
+    "Packed",
+    "Value",
+    "pack",
+    "unpack",
+]
 
 Clock = Callable[[], float]
 
@@ -70,11 +80,13 @@ class Packed:
             C-contiguous arrays and of bytes are views on the memory of the packed value: leave
             that value as it is until they are sent.
         trials: What each encoding that was asked for brought.
+        decoded_bytes: What all arrays that travel encoded take when they are decoded.
     """
 
     tree: object
     buffers: tuple[memoryview, ...]
     trials: tuple[Trial, ...] = ()
+    decoded_bytes: int = 0
 
 
 def pack(
@@ -108,7 +120,12 @@ def pack(
             f"{MAX_BUFFERS}"
         )
     if packing.trials:
-        return Packed(tree=tree, buffers=tuple(buffers), trials=tuple(packing.trials))
+        return Packed(
+            tree=tree,
+            buffers=tuple(buffers),
+            trials=tuple(packing.trials),
+            decoded_bytes=packing.decoded_bytes,
+        )
     return Packed(tree=tree, buffers=tuple(buffers))
 
 

@@ -34,7 +34,9 @@ from offload.values_form import (
 )
 
 
-def unpack(tree: object, buffers: Sequence[memoryview]) -> Value:
+def unpack(
+    tree: object, buffers: Sequence[memoryview], *, max_decoded_bytes: int = MAX_DECODED_BYTES
+) -> Value:
     """Turn what a peer sent back into the value that it packed.
 
     Args:
@@ -42,13 +44,14 @@ def unpack(tree: object, buffers: Sequence[memoryview]) -> Value:
         buffers: As in ``Packed``. Arrays are views on them, writable where the buffer is, and
             keep them exported for as long as they live. Small arrays, and arrays in the other
             byte order, are writable copies.
+        max_decoded_bytes: Most that all encoded arrays together may take when they are decoded.
 
     Raises:
         PayloadError: The tree is malformed, does not fit the buffers, or is past a limit.
     """
     if len(buffers) > MAX_BUFFERS:
         raise PayloadError(f"value has {len(buffers)} buffers, expected at most {MAX_BUFFERS}")
-    unpacking = _Unpacking(buffers)
+    unpacking = _Unpacking(buffers, max_decoded_bytes)
     value = unpacking.unpack(tree)
     if unpacking.used != len(buffers):
         raise PayloadError(f"value uses {unpacking.used} buffers, expected {len(buffers)}")
@@ -58,14 +61,15 @@ def unpack(tree: object, buffers: Sequence[memoryview]) -> Value:
 class _Unpacking(Walk):
     """One call of ``unpack``."""
 
-    __slots__ = ("buffers", "used")
+    __slots__ = ("buffers", "max_decoded_bytes", "used")
 
-    def __init__(self, buffers: Sequence[memoryview]) -> None:
+    def __init__(self, buffers: Sequence[memoryview], max_decoded_bytes: int) -> None:
         # Instead of calling the other one: this is done for every frame.
         self.nodes = 0
         self.path: list[str | int] = []
         self.decoded_bytes = 0
         self.buffers = buffers
+        self.max_decoded_bytes = max_decoded_bytes
         self.used = 0
 
     def unpack(self, node: object) -> Value:
@@ -220,8 +224,8 @@ class _Unpacking(Walk):
         """Check the limits of an encoded array, before it takes memory."""
         self.check_shape(shape, dtype)
         self.decoded_bytes += math.prod(shape)
-        if self.decoded_bytes > MAX_DECODED_BYTES:
-            problem = f"makes more than {MAX_DECODED_BYTES} bytes when all is decoded"
+        if self.decoded_bytes > self.max_decoded_bytes:
+            problem = f"makes more than {self.max_decoded_bytes} bytes when all is decoded"
             raise self.error("value", problem)
 
     def _only_buffer(self, node: list[object]) -> memoryview:

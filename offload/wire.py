@@ -15,9 +15,9 @@ from typing import Final, cast
 
 import msgpack
 
-from offload.errors import PayloadError, RemoteProtocolError
+from offload.errors import LimitPassed, PayloadError, RemoteProtocolError
 from offload.messages import Fields, Frame, Message, MessageType, decode_message
-from offload.values import MAX_BUFFERS
+from offload.values import MAX_BUFFERS, MAX_DECODED_BYTES
 
 # Magic, message type, a reserved zero byte, envelope bytes, payload bytes.
 HEADER: Final = struct.Struct("!2sBxII")
@@ -55,14 +55,17 @@ Piece = bytes | memoryview
 # Where a decoder gets the memory for a payload of so many bytes.
 TakeMemory = Callable[[int], memoryview]
 
+# Whether a message that will hold so many bytes may begin now.
+Admit = Callable[[int], bool]
 
-def encode(message: Message) -> list[Piece]:
+
+def encode(message: Message, *, max_message_bytes: int = MAX_MESSAGE_BYTES) -> list[Piece]:
     """Return the pieces of ``message``, in order, for one gathering send.
 
     Raises:
         PayloadError: The envelope is larger than `MAX_ENVELOPE_BYTES`, the tree of values larger
-            than `MAX_TREE_BYTES`, or the whole message larger than `MAX_MESSAGE_BYTES`; or it has a
-            text or a number that msgpack cannot hold.
+            than `MAX_TREE_BYTES`, or the whole message larger than ``max_message_bytes``; or it has
+            a text or a number that msgpack cannot hold.
     """
     fields: dict[str, object] = message.fields()
     pieces: list[Piece] = [b""]
@@ -87,9 +90,9 @@ def encode(message: Message) -> list[Piece]:
             f"envelope is {len(envelope)} bytes, expected at most {MAX_ENVELOPE_BYTES}"
         )
     message_bytes = HEADER.size + len(envelope) + payload_bytes
-    if message_bytes > MAX_MESSAGE_BYTES:
+    if message_bytes > max_message_bytes:
         raise PayloadError(
-            f"message is {message_bytes} bytes, expected at most {MAX_MESSAGE_BYTES}"
+            f"message is {message_bytes} bytes, expected at most {max_message_bytes}"
         )
     pieces[0] = HEADER.pack(MAGIC, message.TYPE, len(envelope), payload_bytes) + envelope
     return pieces
@@ -108,13 +111,24 @@ def fresh_memory(size: int) -> memoryview:
     return memoryview(bytearray(size))
 
 
+def always(held_bytes: int) -> bool:  # noqa: ARG001  # the signature of `Admit`
+    """Admit any message."""
+    return True
+
+
 class Decoder:
     """Turns received bytes into messages, however the stream is cut.
 
     Args:
-        max_message_bytes: Largest message that is accepted. It may be raised between messages, as
-            it is once a peer has proved who it is.
+        max_message_bytes: Largest message that is accepted.
         take_memory: Where the memory for payloads comes from.
+        admit: Asked before memory is taken for a message, with what it will hold (its payload, and
+            that decoded); where it says no, the decoder `is_starved`.
+
+    Attributes:
+        is_starved: Whether a message was not admitted. Read no more then; call `received` with 0
+            to ask again.
+        messages: How many messages are complete.
     """
 
     # Takes a full envelope with its header.
@@ -125,13 +139,22 @@ class Decoder:
     READ_AHEAD_BYTES: Final = 512
     LARGE_PAYLOAD_BYTES: Final = 64 * 1024
 
-    def __init__(self, *, max_message_bytes: int, take_memory: TakeMemory = fresh_memory) -> None:
+    def __init__(
+        self,
+        *,
+        max_message_bytes: int,
+        take_memory: TakeMemory = fresh_memory,
+        admit: Admit = always,
+    ) -> None:
         """Start at the boundary of a message."""
-        self.max_message_bytes = max_message_bytes
+        self.is_starved = False
+        self.messages = 0
+        self._max_message_bytes = max_message_bytes
         self._take_memory = take_memory
+        self._admit = admit
         self._read_ahead_bytes = self.STAGING_BYTES
-        self._staging = bytearray(self.STAGING_BYTES)
-        self._view = memoryview(self._staging)
+        # Peers that have proved nothing yet, of whom there may be many, get no more than they need.
+        self._view = memoryview(bytearray(min(self.STAGING_BYTES, max_message_bytes)))
         self._start = 0
         self._stop = 0
         self._payload: memoryview | None = None
@@ -144,6 +167,19 @@ class Decoder:
         """Whether a message has begun and is not complete."""
         return self._payload is not None or self._stop > self._start
 
+    @property
+    def payload_bytes(self) -> int:
+        """The size of the payload that is being received; 0 if none is."""
+        return len(self._payload) if self._payload is not None else 0
+
+    def raise_limit(self, max_message_bytes: int) -> None:
+        """Accept larger messages from the next one on: the peer has proved who it is."""
+        self._max_message_bytes = max_message_bytes
+        if len(self._view) < self.STAGING_BYTES:
+            staging = memoryview(bytearray(self.STAGING_BYTES))
+            staging[: self._stop] = self._view[: self._stop]
+            self._view = staging
+
     def buffer(self) -> memoryview:
         """Return the place for the next received bytes, never empty.
 
@@ -154,7 +190,7 @@ class Decoder:
         if self._start == self._stop:
             self._start = self._stop = 0
             return self._view[: self._read_ahead_bytes]
-        if self._stop == len(self._staging):
+        if self._stop == len(self._view):
             # A message that begins near the end moves to the front; it is at most an envelope.
             kept = bytes(self._view[self._start : self._stop])
             self._view[: len(kept)] = kept
@@ -164,12 +200,13 @@ class Decoder:
     def received(self, count: int) -> Iterator[Message]:
         """Return the messages that ``count`` more bytes in `buffer` completed, in order.
 
-        Each is decoded when it is asked for, so that ``max_message_bytes`` may be raised after one
-        message for the next, which may have come with it. Ask for all before the next bytes.
+        Each is decoded when it is asked for, so that the limit may be raised after one message for
+        the next, which may have come with it. Ask for all before the next bytes.
 
         Raises:
-            RemoteProtocolError: The bytes are no message of ours, or one that is too large. The
-                decoder must not be used again.
+            LimitPassed: A message is too large.
+            RemoteProtocolError: The bytes are no message of ours. In both cases the decoder must
+                not be used again.
         """
         if self._payload is None:
             self._stop += count
@@ -187,13 +224,14 @@ class Decoder:
         if self._payload_filled < len(self._payload):
             return None
         payload, self._payload = self._payload, None
+        self.messages += 1
         if not payload and "sizes" not in self._fields:
             return decode_message(self._kind, self._fields)
         pieces = _pieces(self._fields, payload)
         if "tree" in self._fields and self._kind == MessageType.FRAME:
             tree = _unpack(pieces.pop(), MAX_TREE_BYTES, "tree of values")
             self._fields = {**self._fields, "values": tree}
-        return decode_message(self._kind, self._fields, pieces)
+        return decode_message(self._kind, self._fields, pieces, len(payload))
 
     def _begin(self) -> bool:
         """Read header and envelope, if they are complete, and begin the payload."""
@@ -208,8 +246,15 @@ class Decoder:
         if available < HEADER.size + envelope_bytes:
             return False
         begin = self._start + HEADER.size
-        self._kind = kind
-        self._fields = _unpack_envelope(self._view[begin : begin + envelope_bytes])
+        fields = _unpack_envelope(self._view[begin : begin + envelope_bytes])
+        held_bytes = payload_bytes
+        if "decoded" in fields and kind == MessageType.FRAME:
+            held_bytes += _decoded_bytes(fields)
+        # What waits is read again when it is asked for again: that is rare.
+        self.is_starved = held_bytes > 0 and not self._admit(held_bytes)
+        if self.is_starved:
+            return False
+        self._kind, self._fields = kind, fields
         self._start = begin + envelope_bytes
         large = payload_bytes > self.LARGE_PAYLOAD_BYTES
         self._read_ahead_bytes = self.READ_AHEAD_BYTES if large else self.STAGING_BYTES
@@ -228,15 +273,25 @@ class Decoder:
                 f"envelope is {envelope_bytes} bytes, expected at most {MAX_ENVELOPE_BYTES}"
             )
         message_bytes = HEADER.size + envelope_bytes + payload_bytes
-        if message_bytes > self.max_message_bytes:
-            raise RemoteProtocolError(
-                f"message is {message_bytes} bytes, expected at most {self.max_message_bytes}"
+        if message_bytes > self._max_message_bytes:
+            raise LimitPassed(
+                f"message is {message_bytes} bytes, expected at most {self._max_message_bytes}"
             )
 
 
 def _check_magic(found: bytes) -> None:
     if not MAGIC.startswith(found):
+        # Alerts and greetings of TLS; of two kinds of talk that miss each other this is the usual.
+        if found[:1] in (b"\x15", b"\x16"):
+            raise RemoteProtocolError("peer speaks TLS, and this end does not: see --tls")
         raise RemoteProtocolError(f"message begins with {found!r}, expected {MAGIC!r}")
+
+
+def _decoded_bytes(fields: Fields) -> int:
+    declared = fields["decoded"]
+    if type(declared) is not int or not 0 <= declared <= MAX_DECODED_BYTES:
+        raise RemoteProtocolError(f"field 'decoded' is no number up to {MAX_DECODED_BYTES}")
+    return declared
 
 
 def _pack(plain: object) -> bytes:

@@ -12,10 +12,9 @@ from offload.messages import (
     Open,
     Outcome,
     OutcomeRange,
-    Welcome,
 )
 from offload.session import CloudEvent, CloudSession, DeviceSession, Event, OpenRequested
-from offload.wire import Decoder, Piece, encode
+from offload.wire import MAX_MESSAGE_BYTES, Decoder, Piece, encode
 
 TOKEN: Final = Token(name="default", secret=b"correct-horse-battery")
 
@@ -85,13 +84,17 @@ class SessionPair:
         cloud_tokens: Sequence[Token] = (TOKEN,),
         insecure: bool = False,
         asked: Open | None = None,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
     ) -> None:
         secrets = {each.name: each.secret for each in cloud_tokens}
         self.device = DeviceSession(
             opening=asked or opening(), token=device_token, nonce=bytes(NONCE_BYTES)
         )
         self.cloud = CloudSession(
-            secret_for=secrets.get, insecure=insecure, nonce=b"\xff" * NONCE_BYTES
+            secret_for=secrets.get,
+            insecure=insecure,
+            nonce=b"\xff" * NONCE_BYTES,
+            max_message_bytes=max_message_bytes,
         )
         self.to_cloud = b""
         self.to_device = b""
@@ -117,7 +120,7 @@ class SessionPair:
     def open(self, *, next_seq: int = 0) -> "SessionPair":
         """Shake hands, and let the cloud welcome the device."""
         self.shake_hands()
-        self.cloud.accept(Welcome(next_seq=next_seq, durable=True))
+        self.cloud.accept(next_seq=next_seq, durable=True)
         assert len(self.send_to_device()) == 1
         return self
 

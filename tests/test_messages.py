@@ -73,7 +73,12 @@ WRONG: Mapping[str, Mapping[str, Sequence[object]]] = {
         "device": NO_TEXT,
         "position": NO_SEQ,
     },
-    "welcome": {"next": NO_SEQ, "durable": [None, 0, 1, "true"], "exceptions": NO_RANGES},
+    "welcome": {
+        "next": NO_SEQ,
+        "durable": [None, 0, 1, "true"],
+        "max_message": NO_SEQ,
+        "exceptions": NO_RANGES,
+    },
     "frame": {"seq": [*NO_SEQ, MAX_SEQ], "split": NO_INTEGER, "at": NO_NUMBER},
     "ended": {
         "ranges": [

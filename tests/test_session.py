@@ -9,6 +9,7 @@ from offload.auth import NONCE_BYTES, Role, Token, prove
 from offload.errors import (
     AuthError,
     HandshakeError,
+    LimitPassed,
     LocalProtocolError,
     OffloadError,
     PayloadError,
@@ -76,9 +77,10 @@ def test_a_stream_goes_from_hello_to_its_confirmed_end() -> None:
     requested = pair.shake_hands()
     assert requested.opening == opening(fingerprint=[{"name": "grab"}])
     assert requested.owner == TOKEN.name
-    welcome = Welcome(next_seq=0, durable=True)
-    pair.cloud.accept(welcome)
-    assert pair.send_to_device() == [welcome]
+    pair.cloud.accept(next_seq=0, durable=True)
+    assert pair.send_to_device() == [
+        Welcome(next_seq=0, durable=True, max_message_bytes=MAX_MESSAGE_BYTES)
+    ]
 
     pair.device.send_frame(frame(0, payload=b"x" * 1000))
     pair.device.send_ended(ended(dropped(1, 2)))
@@ -205,7 +207,7 @@ def test_a_server_refuses_a_nonce_of_another_length(nonce: bytes) -> None:
         feed(secure_cloud(), encoded(replace(HELLO, nonce=nonce)))
 
 
-@pytest.mark.parametrize(("protocol", "older"), [(1, "device"), (3, "server"), (-1, "device")])
+@pytest.mark.parametrize(("protocol", "older"), [(1, "device"), (4, "server"), (-1, "device")])
 def test_a_server_says_which_end_is_too_old(protocol: int, older: str) -> None:
     hello = replace(HELLO, protocol=protocol, version="9.8.7")
     with pytest.raises(HandshakeError) as raised:
@@ -226,7 +228,7 @@ def test_a_device_goes_on_where_the_server_stands() -> None:
 def test_a_device_refuses_a_server_that_stands_before_what_it_acknowledged() -> None:
     pair = SessionPair(asked=opening(position=5))
     pair.shake_hands()
-    pair.cloud.accept(Welcome(next_seq=4, durable=True))
+    pair.cloud.accept(next_seq=4, durable=True)
     with pytest.raises(RemoteProtocolError, match=r"server stands at 4, .* all before 5"):
         pair.send_to_device()
 
@@ -310,7 +312,7 @@ def test_acknowledging_the_same_position_twice_is_allowed() -> None:
 def test_exceptions_outside_of_a_welcome_are_refused(position: int, next_seq: int) -> None:
     pair = SessionPair(asked=opening(position=position))
     pair.shake_hands()
-    pair.cloud.accept(Welcome(next_seq=next_seq, durable=True, exceptions=(FILTERED,)))
+    pair.cloud.accept(next_seq=next_seq, durable=True, exceptions=(FILTERED,))
     with pytest.raises(RemoteProtocolError, match="server names exceptions from 3 to before 5"):
         pair.send_to_device()
 
@@ -319,9 +321,10 @@ def test_exceptions_outside_of_a_welcome_are_refused(position: int, next_seq: in
 def test_exceptions_inside_of_a_welcome_reach_the_device(position: int, next_seq: int) -> None:
     pair = SessionPair(asked=opening(position=position))
     pair.shake_hands()
-    welcome = Welcome(next_seq=next_seq, durable=True, exceptions=(FILTERED,))
-    pair.cloud.accept(welcome)
-    assert pair.send_to_device() == [welcome]
+    pair.cloud.accept(next_seq=next_seq, durable=True, exceptions=(FILTERED,))
+    (welcome,) = pair.send_to_device()
+    assert isinstance(welcome, Welcome)
+    assert welcome.exceptions == (FILTERED,)
 
 
 @pytest.mark.parametrize(("acknowledged", "next_seq"), [(4, 9), (0, 4), (3, 4)])
@@ -351,7 +354,7 @@ def test_a_welcome_with_more_reasons_than_fit_keeps_all_outcomes() -> None:
     )
     pair = SessionPair()
     pair.shake_hands()
-    pair.cloud.accept(Welcome(next_seq=3000, durable=True, exceptions=failures))
+    pair.cloud.accept(next_seq=3000, durable=True, exceptions=failures)
     (welcome,) = pair.send_to_device()
     assert isinstance(welcome, Welcome)
     assert welcome.exceptions[:MAX_RANGES] == failures[:MAX_RANGES]
@@ -458,7 +461,7 @@ def cloud_in(state: State) -> CloudSession:
         (State.PROOF, lambda: feed(cloud, encoded(HELLO))),
         (State.OPENING, lambda: feed(cloud, encoded(PROOF))),
         (State.DECIDING, lambda: feed(cloud, encoded(opening()))),
-        (State.OPEN, lambda: cloud.accept(Welcome(next_seq=0, durable=True))),
+        (State.OPEN, lambda: cloud.accept(next_seq=0, durable=True)),
         (State.ENDING, lambda: feed(cloud, encoded(End(next_seq=0)))),
     ]
     for reached, step in steps:
@@ -479,7 +482,7 @@ FROM_DEVICE: dict[State, list[Message]] = {
 }
 FROM_CLOUD: list[Message] = [
     NO_PROOF,
-    Welcome(next_seq=0, durable=True),
+    Welcome(next_seq=0, durable=True, max_message_bytes=MAX_MESSAGE_BYTES),
     Acknowledgement(next_seq=0),
     EndConfirmed(next_seq=0),
     Refusal(code="internal", reason="x"),
@@ -579,7 +582,7 @@ def test_a_device_sends_nothing_of_a_stream_before_it_is_open(state: State) -> N
 @pytest.mark.parametrize("state", [State.HELLO, State.PROOF, State.OPENING, State.OPEN])
 def test_a_cloud_accepts_nobody_who_did_not_ask(state: State) -> None:
     with pytest.raises(LocalProtocolError, match="expected DECIDING"):
-        cloud_in(state).accept(Welcome(next_seq=0, durable=True))
+        cloud_in(state).accept(next_seq=0, durable=True)
 
 
 # Refusals.
@@ -593,6 +596,8 @@ REFUSALS: dict[RefusalCode, type[OffloadError]] = {
     RefusalCode.TAKEN_OVER: Refused,
     RefusalCode.LIMIT: Refused,
     RefusalCode.DRAINING: SessionLost,
+    RefusalCode.BUSY: SessionLost,
+    RefusalCode.TIMEOUT: SessionLost,
     RefusalCode.INTERNAL: SessionLost,
 }
 
@@ -607,6 +612,41 @@ def test_a_refusal_becomes_the_error_of_its_code_at_any_time(
         feed(device, encoded(Refusal(code=code, reason="so it is")))
     assert type(raised.value) is REFUSALS[code]
     assert device.state is State.CLOSED
+
+
+def test_what_came_before_a_refusal_in_the_same_bytes_counts() -> None:
+    pair = SessionPair().open()
+    pair.device.send_ended(ended(dropped(0)))
+    pair.send_to_cloud()
+    pair.cloud.acknowledge(Acknowledgement(next_seq=1))
+    pair.cloud.refuse(RefusalCode.TAKEN_OVER, "by a newer one")
+    data = joined(pair.cloud.take_outgoing())
+    pair.device.buffer()[: len(data)] = data
+    events = pair.device.received(len(data))
+    assert next(events) == Acknowledgement(next_seq=1)
+    with pytest.raises(Refused, match="by a newer one"):
+        next(events)
+
+
+def test_a_frame_larger_than_the_server_takes_is_a_payload_error() -> None:
+    pair = SessionPair(max_message_bytes=5000).open()
+    with pytest.raises(PayloadError, match=r"message is 60\d\d bytes, expected at most 5000"):
+        pair.device.send_frame(frame(0, payload=bytes(6000)))
+    pair.device.send_frame(frame(0, payload=bytes(4000)))
+    assert pair.send_to_cloud() == [frame(0, payload=bytes(4000))]
+
+
+def test_a_device_that_ignores_the_limit_of_the_server_is_refused_for_it() -> None:
+    cloud = SessionPair(max_message_bytes=5000).open().cloud
+    with pytest.raises(LimitPassed, match=r"message is 60\d\d bytes, expected at most 5000"):
+        feed(cloud, encoded(frame(0, payload=bytes(6000))))
+
+
+def test_a_heartbeat_goes_either_way_and_means_nothing_else() -> None:
+    pair = SessionPair().open()
+    pair.device.send_heartbeat()
+    pair.cloud.send_heartbeat()
+    assert pair.send_to_cloud() == pair.send_to_device() == [Control(name="heartbeat")]
 
 
 def test_a_refusal_with_a_code_of_later_is_final() -> None:

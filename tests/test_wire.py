@@ -2,6 +2,7 @@
 
 import struct
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import msgpack
@@ -11,6 +12,7 @@ from offload.auth import NONCE_BYTES
 from offload.errors import PayloadError, RemoteProtocolError
 from offload.messages import Control, End, Frame, Hello, MessageType, Refusal, RefusalCode
 from offload.session import CloudSession, DeviceSession, OpenRequested
+from offload.values import MAX_DECODED_BYTES
 from offload.wire import (
     HANDSHAKE_BYTES,
     MAX_ENVELOPE_BYTES,
@@ -69,7 +71,7 @@ def test_the_golden_session_is_one_that_a_cloud_takes_part_in() -> None:
         OpenRequested(opening=OPENING, owner=TOKEN.name)
     ]
     cloud.take_outgoing()
-    cloud.accept(MESSAGES["welcome"])  # type: ignore[arg-type]  # it is a Welcome
+    cloud.accept(next_seq=0, durable=True)
     assert joined(cloud.take_outgoing()) == GOLDEN["welcome"]
     sent = ["frame", "ended", "control", "end"]
     events = feed(cloud, b"".join(GOLDEN[name] for name in sent))
@@ -184,15 +186,21 @@ def test_an_envelope_past_the_limit_is_refused_by_its_header_alone() -> None:
         feed(decoder(), header)
 
 
+def test_before_the_limit_is_raised_a_decoder_has_no_place_for_more() -> None:
+    assert len(decoder(HANDSHAKE_BYTES).buffer()) == HANDSHAKE_BYTES
+    assert len(decoder().buffer()) > MAX_ENVELOPE_BYTES
+
+
 def test_a_limit_raised_after_one_message_holds_for_the_next_of_the_same_bytes() -> None:
     small, large = Refusal(code="x", reason="small"), Control(name="large", body={"a": "b" * 2000})
     receiver = decoder(HANDSHAKE_BYTES)
     data = encoded(small, large)
-    receiver.buffer()[: len(data)] = data
-    messages = receiver.received(len(data))
+    receiver.buffer()[:] = data[:HANDSHAKE_BYTES]
+    messages = receiver.received(HANDSHAKE_BYTES)
     assert next(messages) == small
-    receiver.max_message_bytes = MAX_MESSAGE_BYTES
-    assert list(messages) == [large]
+    receiver.raise_limit(MAX_MESSAGE_BYTES)
+    assert list(messages) == []
+    assert feed(receiver, data[HANDSHAKE_BYTES:]) == [large]
 
 
 def test_a_message_too_large_to_send_is_a_payload_error() -> None:
@@ -214,10 +222,48 @@ def test_an_int_past_64_bits_is_a_payload_error_at_the_sender() -> None:
         encode(Control(name="x", body={"value": 2**64}))
 
 
-@pytest.mark.parametrize("data", [b"G", b"GET / HTTP/1.1\r\n", b"\x16\x03\x01", b"TX", b"\0"])
+@pytest.mark.parametrize("data", [b"G", b"GET / HTTP/1.1\r\n", b"TX", b"\0"])
 def test_bytes_of_another_protocol_are_refused_at_the_first_wrong_one(data: bytes) -> None:
     with pytest.raises(RemoteProtocolError, match="message begins with"):
         feed(decoder(), data)
+
+
+@pytest.mark.parametrize("data", [b"\x16\x03\x01", b"\x15\x03\x03"])
+def test_a_peer_that_speaks_tls_is_told_apart(data: bytes) -> None:
+    with pytest.raises(RemoteProtocolError, match="peer speaks TLS, and this end does not"):
+        feed(decoder(), data)
+
+
+ONES = memoryview(bytes([1] * 1000))
+
+
+def test_a_message_that_is_not_admitted_waits_until_it_is() -> None:
+    asked: list[int] = []
+    room = [False]
+
+    def admit(held_bytes: int) -> bool:
+        asked.append(held_bytes)
+        return room[0]
+
+    receiver = Decoder(max_message_bytes=MAX_MESSAGE_BYTES, admit=admit)
+    sent = Frame(seq=0, split=1, captured_at=0.0, tree=None, buffers=(ONES,), decoded_bytes=5000)
+    data = encoded(Control(name="x"), sent, Control(name="y"))
+    receiver.buffer()[: len(data)] = data
+    assert list(receiver.received(len(data))) == [Control(name="x")]
+    assert receiver.is_starved
+    assert list(receiver.received(0)) == []
+    room[0] = True
+    assert list(receiver.received(0)) == [sent, Control(name="y")]
+    assert not receiver.is_starved
+    assert asked == [6000, 6000, 6000]
+
+
+def test_a_frame_declares_what_it_takes_when_decoded_within_the_limit() -> None:
+    most = Frame(seq=0, split=1, captured_at=0.0, tree=None, decoded_bytes=MAX_DECODED_BYTES)
+    assert feed(decoder(), encoded(most)) == [most]
+    for wrong in (MAX_DECODED_BYTES + 1, 2**60):
+        with pytest.raises(RemoteProtocolError, match="'decoded' is no number up to"):
+            feed(decoder(), encoded(replace(most, decoded_bytes=wrong)))
 
 
 @pytest.mark.parametrize("kind", [0, 13, 255])

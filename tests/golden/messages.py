@@ -34,7 +34,7 @@ OPENING: Final = Open(
 )
 
 MESSAGES: Final[dict[str, Message]] = {
-    "hello": Hello(protocol=2, version="0.1.0", token_name="default", nonce=DEVICE_NONCE),
+    "hello": Hello(protocol=3, version="0.1.0", token_name="default", nonce=DEVICE_NONCE),
     "challenge": Challenge(
         version="0.1.0",
         nonce=SERVER_NONCE,
@@ -42,7 +42,7 @@ MESSAGES: Final[dict[str, Message]] = {
     ),
     "proof": Proof(proof=prove(TOKEN.secret, Role.DEVICE, DEVICE_NONCE, SERVER_NONCE)),
     "open": OPENING,
-    "welcome": Welcome(next_seq=0, durable=True),
+    "welcome": Welcome(next_seq=0, durable=True, max_message_bytes=2**26),
     "frame": Frame(
         seq=0,
         split=1,
@@ -71,6 +71,7 @@ MESSAGES: Final[dict[str, Message]] = {
     "welcome_back": Welcome(
         next_seq=70000,
         durable=False,
+        max_message_bytes=2**20,
         exceptions=(
             OutcomeRange(first=65536, count=1, outcome=Outcome.FAILED, task="t", reason="r"),
         ),
@@ -89,7 +90,9 @@ MESSAGES: Final[dict[str, Message]] = {
             "frame": [3, "|u1", bytes(range(6)), 1, 2, 3],
         },
         watched=True,
+        decoded_bytes=8,
     ),
+    "control_heartbeat": Control(name="heartbeat"),
     "control_watch_all": Control(name="watch", body={"fps": None}),
 }
 

@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from offload.messages import Acknowledgement, Ended, Frame, Outcome, OutcomeRange, Welcome
+from offload.messages import Acknowledgement, Ended, Frame, Outcome, OutcomeRange
 from offload.outbox import Delivered
 from offload.session import CloudEvent, CloudSession, OpenRequested
 from offload.transport import listening_sockets
@@ -61,7 +61,7 @@ class SlowCloud(threading.Thread):
 
     def _handle(self, session: CloudSession, event: CloudEvent) -> None:
         if isinstance(event, OpenRequested):
-            session.accept(Welcome(next_seq=self._next_seq, durable=True))
+            session.accept(next_seq=self._next_seq, durable=True)
             return
         assert self.may_read.wait(LONG_S)
         if isinstance(event, Frame):

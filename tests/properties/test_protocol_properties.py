@@ -101,7 +101,13 @@ messages: st.SearchStrategy[Message] = st.one_of(
         device=reasons,
         position=seqs,
     ),
-    st.builds(Welcome, next_seq=seqs, durable=st.booleans(), exceptions=some_ranges),
+    st.builds(
+        Welcome,
+        next_seq=seqs,
+        durable=st.booleans(),
+        max_message_bytes=seqs,
+        exceptions=some_ranges,
+    ),
     st.builds(
         Frame,
         seq=st.integers(0, MAX_SEQ - 1),
@@ -387,9 +393,9 @@ class Plant:
         self.pair = SessionPair(asked=asked)
         self.pair.shake_hands()
         lost = [each for each in self.filtered if each.first >= asked.position]
-        welcome = Welcome(next_seq=len(self.stored), durable=True, exceptions=tuple(lost))
-        self.pair.cloud.accept(welcome)
-        self.pair.send_to_device()
+        self.pair.cloud.accept(next_seq=len(self.stored), durable=True, exceptions=lost)
+        (welcome,) = self.pair.send_to_device()
+        assert isinstance(welcome, Welcome)
         self.finish(welcome)
         self.outbox.rewind()
 
