@@ -10,7 +10,8 @@ answers with a nonce of its own and its proof; only if that holds, the device se
     each:   proves(secret, the other's role, device_nonce, server_nonce, the other's proof)
 
 A proof says who is there, not that nobody relays or reads along: that is what TLS is for. Messages
-and sockets, and telling the user about a new token, are left to the callers.
+and sockets, and telling the user about a new token, are left to the callers; ``auth_cli`` changes
+token files for the user (``python3 -m offload.auth``).
 """
 
 import enum
@@ -42,6 +43,7 @@ _NEW_SECRET_BYTES: Final = 32
 _NEW_TOKEN_NAME: Final = "default"
 _OPERATOR: Final = "operator"
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_BAD_NAME: Final = "bad name, expected 1 to 64 of A-Z a-z 0-9 . _ -"
 # Printable ASCII without blank and colon: it survives editors, shells and the line's own format.
 _SECRET: Final = re.compile(rf"[!-9;-~]{{{MIN_SECRET_CHARACTERS},{MAX_SECRET_CHARACTERS}}}")
 _FORM: Final = "name:secret or name:secret:operator"
@@ -84,6 +86,16 @@ class ServerTokens:
         """Return the secret of the token called ``name``, None if there is no such token."""
         token = self.tokens.get(name)
         return None if token is None else token.secret
+
+    def reloaded(self) -> "ServerTokens":
+        """Read the tokens again from their file; without a file they are the same.
+
+        Raises:
+            ConfigurationError: The file is gone or bad now; these tokens stay as they are.
+        """
+        if self.path is None:
+            return self
+        return ServerTokens(tokens=_read_named_tokens(self.path), path=self.path, created=False)
 
 
 class Role(enum.Enum):
@@ -163,6 +175,49 @@ def default_token_path(environ: Mapping[str, str]) -> Path:
     return folder / "task-offload" / "tokens"
 
 
+def new_token(name: str, *, operator: bool = False) -> Token:
+    """Return a token with a fresh secret; no file is touched.
+
+    Raises:
+        ConfigurationError: ``name`` cannot stand in a token file.
+    """
+    # Here, because only a server and its user make tokens, and seldom.
+    import secrets
+
+    if _NAME.fullmatch(name) is None:
+        raise ConfigurationError(_BAD_NAME)
+    secret = secrets.token_urlsafe(_NEW_SECRET_BYTES).encode("ascii")
+    return Token(name=name, secret=secret, operator=operator)
+
+
+def read_token_file(path: Path) -> bytes | None:
+    """Read the bytes of a token file that must be its owner's alone; None if there is no file.
+
+    Raises:
+        ConfigurationError: It cannot be read, is open to other users or too long.
+    """
+    try:
+        with path.open("rb") as file:
+            # The open file, not the path: nobody can swap it between this look and the reading.
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            content = file.read(MAX_TOKEN_FILE_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigurationError(f"token file {path} cannot be read: {error.strerror}") from error
+    # Writing counts as well: whoever can write the file can put a token of their own into it.
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise ConfigurationError(
+            f"token file {path} is open to other users (mode {mode:04o}), expected it to be its "
+            f"owner's alone: chmod 600 {shlex.quote(str(path))}"
+        )
+    if len(content) > MAX_TOKEN_FILE_BYTES:
+        raise ConfigurationError(
+            f"token file {path} is too long, expected at most {MAX_TOKEN_FILE_BYTES} bytes"
+        )
+    return content
+
+
 def parse_tokens(text: str, origin: str) -> dict[str, Token]:
     """Read the lines of a token file; blank lines and those that start with ``#`` are skipped.
 
@@ -236,7 +291,7 @@ def _parse_line(content: str, place: str) -> Token:
     if len(rest) not in (1, 2):
         raise ConfigurationError(f"{place}: {len(rest) + 1} fields, expected {_FORM}")
     if _NAME.fullmatch(name) is None:
-        raise ConfigurationError(f"{place}: bad name, expected 1 to 64 of A-Z a-z 0-9 . _ -")
+        raise ConfigurationError(f"{place}: {_BAD_NAME}")
     if _SECRET.fullmatch(rest[0]) is None:
         raise ConfigurationError(
             f"{place}: bad secret, expected {MIN_SECRET_CHARACTERS} to {MAX_SECRET_CHARACTERS} "
@@ -268,26 +323,9 @@ def _read_named_tokens(path: Path) -> dict[str, Token]:
 
 
 def _read_tokens(path: Path) -> dict[str, Token] | None:
-    """Read a token file that must be its owner's alone; None if there is no such file."""
-    try:
-        with path.open("rb") as file:
-            # The open file, not the path: nobody can swap it between this look and the reading.
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            content = file.read(MAX_TOKEN_FILE_BYTES + 1)
-    except FileNotFoundError:
+    content = read_token_file(path)
+    if content is None:
         return None
-    except OSError as error:
-        raise ConfigurationError(f"token file {path} cannot be read: {error.strerror}") from error
-    # Writing counts as well: whoever can write the file can put a token of their own into it.
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise ConfigurationError(
-            f"token file {path} is open to other users (mode {mode:04o}), expected it to be its "
-            f"owner's alone: chmod 600 {shlex.quote(str(path))}"
-        )
-    if len(content) > MAX_TOKEN_FILE_BYTES:
-        raise ConfigurationError(
-            f"token file {path} is too long, expected at most {MAX_TOKEN_FILE_BYTES} bytes"
-        )
     # What is not UTF-8 may stand in a comment; anywhere else the replacement is a bad character.
     return _parse_some_tokens(content.decode("utf-8", errors="replace"), str(path))
 
@@ -301,12 +339,7 @@ def _parse_some_tokens(text: str, origin: str) -> dict[str, Token]:
 
 def _create_token_file(path: Path) -> bool:
     """Make a file with one new token; False if another server's file came to be there first."""
-    # Here, because only a server makes tokens, and only once.
-    import secrets
-
-    token = Token(
-        name=_NEW_TOKEN_NAME, secret=secrets.token_urlsafe(_NEW_SECRET_BYTES).encode("ascii")
-    )
+    token = new_token(_NEW_TOKEN_NAME)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         return _publish(path, f"{token.line()}\n".encode("ascii"))
@@ -348,3 +381,9 @@ def _home(environ: Mapping[str, str]) -> Path:
         raise ConfigurationError(
             f"no home folder for a token file, expected HOME, XDG_CONFIG_HOME or {FILE_VARIABLE}"
         ) from error
+
+
+if __name__ == "__main__":
+    from offload.auth_cli import main
+
+    raise SystemExit(main())

@@ -23,6 +23,7 @@ from offload.auth import (
     load_device_token,
     load_server_tokens,
     new_nonce,
+    new_token,
     parse_tokens,
     prove,
     proves,
@@ -246,6 +247,79 @@ def test_a_token_in_a_variable_has_no_file_and_makes_none(
     assert loaded.path is None
     assert not loaded.created
     assert not default_file.exists()
+
+
+# The server, told to read its tokens again
+
+
+def test_a_server_that_reloads_has_the_tokens_that_its_file_has_now(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    file = write_tokens(tmp_path / "tokens", f"a:{SECRET}\nb:{SECRET}\n")
+    loaded = load_server_tokens(file, environ)
+    write_tokens(file, f"b:{OTHER_SECRET}\nc:{SECRET}:operator\n")
+    again = loaded.reloaded()
+    assert again == load_server_tokens(file, environ)
+    assert again.secret_for("a") is None
+    assert again.secret_for("b") == OTHER_SECRET.encode()
+
+
+def test_a_reload_does_not_say_again_that_the_file_was_made(environ: dict[str, str]) -> None:
+    made = load_server_tokens(None, environ)
+    assert made.reloaded() == ServerTokens(tokens=made.tokens, path=made.path, created=False)
+
+
+def test_a_reload_from_a_variable_or_from_nowhere_changes_nothing(environ: dict[str, str]) -> None:
+    loaded = load_server_tokens(None, {**environ, "OFFLOAD_TOKEN": f"rover:{SECRET}"})
+    assert loaded.reloaded() == loaded
+    without = ServerTokens(tokens={}, path=None, created=False)
+    assert without.reloaded() == without
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "problem"),
+    [
+        (f"a:{OTHER_SECRET}\nbad\n", 0o600, "line 2"),
+        ("# all withdrawn\n", 0o600, "holds no token"),
+        (f"a:{OTHER_SECRET}\n", 0o644, "chmod 600"),
+    ],
+)
+def test_a_reload_of_a_bad_file_is_refused_and_the_old_tokens_are_as_they_were(
+    text: str, mode: int, problem: str, tmp_path: Path, environ: dict[str, str]
+) -> None:
+    file = write_tokens(tmp_path / "tokens", f"a:{SECRET}\n")
+    loaded = load_server_tokens(file, environ)
+    write_tokens(file, text, mode)
+    with pytest.raises(ConfigurationError, match=problem) as refusal:
+        loaded.reloaded()
+    assert OTHER_SECRET not in str(refusal.value)
+    assert loaded.secret_for("a") == SECRET.encode()
+
+
+def test_a_reload_of_a_file_that_is_gone_is_refused_and_makes_none(environ: dict[str, str]) -> None:
+    loaded = load_server_tokens(None, environ)
+    assert loaded.path is not None
+    loaded.path.unlink()
+    with pytest.raises(ConfigurationError, match="does not exist"):
+        loaded.reloaded()
+    assert not loaded.path.exists()
+
+
+# A new token
+
+
+@pytest.mark.parametrize("operator", [False, True])
+def test_a_new_token_is_one_that_a_file_may_hold(operator: bool) -> None:
+    token = new_token("n" * 64, operator=operator)
+    assert parse_tokens(token.line(), "tokens") == {token.name: token}
+    assert token.operator == operator
+    assert token.secret != new_token("n" * 64).secret
+
+
+@pytest.mark.parametrize("name", ["", "n" * 65, "two words", "a:b", "naïve", "a\n"])
+def test_a_new_token_with_a_name_that_no_file_may_hold_is_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="bad name, expected 1 to 64"):
+        new_token(name)
 
 
 # Both ends
