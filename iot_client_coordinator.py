@@ -13,6 +13,7 @@ Sockets, buffers and reconnects are the business of ``offload``.
 import logging
 import math
 import os
+import shlex
 import signal
 import sys
 import time
@@ -30,10 +31,18 @@ from offload.capture import Capture, Captured, Overload
 from offload.collector import collect_rarely
 from offload.device_options import Mode, Options, parse
 from offload.device_report import RunReport, count_frames
+from offload.dialer import Dialer, Secure, leave_plain
 from offload.display import Display, check_screen
 from offload.encoding_choice import EncodingChoice, EncodingMode
 from offload.encodings import Encoding
-from offload.errors import ConfigurationError, OffloadError, PayloadError, TaskError
+from offload.errors import (
+    ConfigurationError,
+    OffloadError,
+    PayloadError,
+    ServerUnavailable,
+    TaskError,
+    WorkKept,
+)
 from offload.executors.in_order import InOrder
 from offload.executors.opencv import share_processors
 from offload.executors.threads import Quickness
@@ -231,7 +240,6 @@ class DeviceRun:
         self._unsaid_signal: str | None = None
         self._stop_requested = False
         self._drain_by_s = math.inf
-        self._start_seq = 0
         self._next_seq = 0
         self._snapshot: Snapshot = no_state
         self._began_s = time.monotonic()
@@ -248,6 +256,21 @@ class DeviceRun:
                 all the same.
         """
         try:
+            self._run_stream()
+        except ServerUnavailable as error:
+            if self._link_state.spooled:
+                raise WorkKept(f"{error}; {self._what_is_kept()}") from error
+            raise
+        frames = count_frames(self._totals, self._link_state, captured=self._captured_frames)
+        nothing_worked = frames["failed"] > 0 and self._totals.throughput_frames == 0
+        if frames["abandoned"] or nothing_worked:
+            return 1
+        if frames["spooled"]:
+            raise WorkKept(self._what_is_kept())
+        return 0
+
+    def _run_stream(self) -> None:
+        try:
             if self._open():
                 collect_rarely()
                 self._work()
@@ -261,9 +284,12 @@ class DeviceRun:
                 with suppress(OffloadError):
                     self._absorb()
             self._report_end()
-        frames = count_frames(self._totals, self._captured_frames)
-        nothing_worked = frames["failed"] > 0 and self._totals.throughput_frames == 0
-        return 1 if frames["abandoned"] or nothing_worked else 0
+
+    def _what_is_kept(self) -> str:
+        return (
+            f"{self._link_state.spooled} frames are kept in {self._options.spool}: "
+            f"start again with --stream {shlex.quote(self._options.stream)} and the same --spool"
+        )
 
     def interrupt(self, signal_number: int, _frame: FrameType | None) -> None:
         """Begin to drain at the first signal; end at once at the second."""
@@ -295,7 +321,7 @@ class DeviceRun:
         if self._options.mode is Mode.CLIENT_ONLY:
             if self._options.display:
                 check_screen(os.environ)
-            self._delivery, self._start_seq = self._open_local()
+            self._delivery, self._next_seq = self._open_local()
             if self._options.display:
                 self._display = Display(self._app.name)
                 self._pictures.fps = math.inf
@@ -306,10 +332,9 @@ class DeviceRun:
                 if self._stop_requested:
                     self._say_draining()
                     return False
-            self._start_seq = welcome.next_seq
+            self._next_seq = self._uplink.next_seq
             if not welcome.durable:
                 logger.warning("results_not_durable", extra={"why": "the server keeps none"})
-        self._next_seq = self._start_seq
         self._began_s = time.monotonic()
         self._capture = self._open_source()
         if self._stop_requested:
@@ -320,7 +345,7 @@ class DeviceRun:
         declared = self._pipeline.source
         try:
             source = self._source = declared.bind()
-            frames = source.open(self._start_seq)
+            frames = source.open(self._next_seq)
         except OffloadError:
             raise
         # A user's source may raise anything.
@@ -329,7 +354,7 @@ class DeviceRun:
         default = Overload.NEWEST if source.live else Overload.BLOCK
         return Capture(
             frames,
-            start_seq=self._start_seq,
+            start_seq=self._next_seq,
             overload=self._options.overload or default,
             limit=self._options.limit,
             rate_fps=self._options.rate_fps or source.rate_fps,
@@ -358,18 +383,26 @@ class DeviceRun:
         return LocalDelivery(store, record), record.next_seq
 
     def _make_uplink(self) -> Uplink:
-        return Uplink(
-            servers=self._options.servers,
-            token=load_device_token(self._options.token_file, os.environ),
-            opening=Open(
-                app=self._app.name,
-                fingerprint=self._pipeline.fingerprint(),
-                stream=self._options.stream,
-                device=machine_name(),
-            ),
-            window=self._options.window,
-            retry_for_s=self._options.retry_for_s,
+        options = self._options
+        opening = Open(
+            app=self._app.name,
+            fingerprint=self._pipeline.fingerprint(),
+            stream=options.stream,
+            device=machine_name(),
         )
+        dialer = Dialer(
+            servers=options.servers,
+            token=load_device_token(options.token_file, os.environ),
+            retry_for_s=options.retry_for_s,
+            secure=_secure(options),
+        )
+        spool = None
+        if options.spool is not None:
+            # Here, because it loads SQLite, which a device without a spool does without.
+            from offload.spooling import open_spool
+
+            spool = open_spool(options.spool, opening, limit_bytes=options.spool_limit)
+        return Uplink(dialer=dialer, opening=opening, window=options.window, spool=spool)
 
     def _work(self) -> None:
         """Take frames until there are no more, then wait for the last outcomes."""
@@ -404,7 +437,11 @@ class DeviceRun:
 
     @property
     def _captured_frames(self) -> int:
-        return self._capture.next_seq - self._start_seq if self._capture is not None else 0
+        return self._capture.captured if self._capture is not None else 0
+
+    @property
+    def _link_state(self) -> LinkState:
+        return self._delivery.state() if self._delivery is not None else LinkState()
 
     @property
     def _out(self) -> Delivery:
@@ -457,7 +494,10 @@ class DeviceRun:
         """Choose the frame's split, and run the free part of its tasks: here, or on a worker."""
         now = time.monotonic()
         split = self._options.split or len(self._pipeline)
-        if self._scheduler is not None:
+        if self._uplink is not None and self._uplink.is_behind:
+            # What goes to disk should be small, so that it lasts and is caught up with quickly.
+            split = self._pipeline.splits[-1]
+        elif self._scheduler is not None:
             split = self._scheduler.choose(now).point.split
             self._pending[captured.seq] = _Pending(split=split, waited_s=captured.waited_s)
         self._totals.chose(split)
@@ -637,6 +677,8 @@ class DeviceRun:
         """Wait for the outcomes of the frames in flight: 10 s when told to stop, else for ever."""
         while not self._out.finish(timeout_s=TICK_S) and not self._drain_is_over:
             self._absorb()
+            if self._stop_requested and self._uplink is not None and self._uplink.is_resting:
+                break
         self._ended_s = time.monotonic()
 
     # Reports.
@@ -666,6 +708,8 @@ class DeviceRun:
             age_s = self._captures.age_s(time.monotonic())
             fields["missed"] = self._captures.missed
             fields["newest_age_ms"] = None if age_s is None else round(1000 * age_s)
+        if link.spooled:
+            fields["spooled"] = link.spooled
         if self._uplink is not None:
             fields["cloud_percent"] = round(100 * link.cloud_load)
             if self._link.seconds_per_byte:
@@ -682,7 +726,7 @@ class DeviceRun:
             duration_s=(self._ended_s or time.monotonic()) - self._began_s,
             captured=self._captured_frames,
             totals=self._totals,
-            link=self._delivery.state() if self._delivery is not None else LinkState(),
+            link=self._link_state,
             load=self._load,
             decisions=self._scheduler.decisions() if self._scheduler is not None else (),
         )
@@ -738,6 +782,17 @@ def _check_encoding(options: Options, pipeline: Pipeline) -> None:
             f"--encoding lossy: no task of {options.app} permits a lossy encoding; "
             "leave the option out"
         )
+
+
+def _secure(options: Options) -> Secure:
+    """Return what encrypts connections, if the user wants that."""
+    if not options.tls:
+        return leave_plain
+    # Here, because it loads OpenSSL's TLS, 5 MB that a device without it does without.
+    from offload.tls import device_context, secure
+
+    context = device_context(options.tls_ca, options.tls_cert, options.tls_key)
+    return lambda connection, host: secure(connection, context, host)
 
 
 def _scheduler(options: Options, pipeline: Pipeline) -> ThroughputScheduler | None:

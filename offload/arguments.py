@@ -4,11 +4,12 @@ import argparse
 import json
 import logging
 import math
+import re
 import sys
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 from offload import __version__
 from offload.errors import ConfigurationError, OffloadError
@@ -18,6 +19,14 @@ logger = logging.getLogger(__name__)
 
 Number = TypeVar("Number", int, float)
 Choice = TypeVar("Choice", bound=StrEnum)
+
+
+_UNITS: Final = {
+    **{"": 1, "b": 1},
+    **{"kb": 1000, "mb": 1000**2, "gb": 1000**3},
+    **{"kib": 1024, "mib": 1024**2, "gib": 1024**3},
+}
+_SIZE: Final = re.compile(r"([0-9]{1,15}) ?((?:[kmg]i?)?b|)", re.IGNORECASE)
 
 
 class Parser(argparse.ArgumentParser):
@@ -81,6 +90,15 @@ def positive(text: str) -> float:
     return _checked(
         text, float, lambda number: number > 0 and math.isfinite(number), "a number over 0"
     )
+
+
+def size(text: str) -> int:
+    """Read a number of bytes: ``65536``, ``500kB`` (thousands) or ``64MiB`` (times 1024)."""
+    found = _SIZE.fullmatch(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size such as 500kB or 64MiB")
+    number, unit = found.groups()
+    return int(number) * _UNITS[unit.lower()]
 
 
 def one_of(choices: type[Choice]) -> Callable[[str], Choice]:

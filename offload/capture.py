@@ -172,6 +172,11 @@ class Capture:
         return self._next_seq
 
     @property
+    def captured(self) -> int:
+        """How many frames were captured."""
+        return self._next_seq - self._start_seq
+
+    @property
     def missed(self) -> int:
         """How many frames were overwritten by newer ones before they were taken."""
         return self._missed
@@ -376,7 +381,7 @@ class Capture:
         return captured
 
     def _is_enough(self) -> bool:
-        frames = self._next_seq - self._start_seq
+        frames = self.captured
         return (
             self._stopped
             or (self._limit.frames is not None and frames >= self._limit.frames)

@@ -13,13 +13,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from offload.arguments import Parser, add_common_options, count, one_of, positive
+from offload.arguments import Parser, add_common_options, count, one_of, positive, size
 from offload.capture import Limit, Overload
+from offload.dialer import Server
 from offload.encoding_choice import EncodingMode
 from offload.errors import ConfigurationError
 from offload.logs import set_up_logs
 from offload.messages import is_stream_name
-from offload.uplink import Server
 
 # More frames in flight than this buy no throughput on any link, only latency and memory.
 MAX_WINDOW: Final = 1024
@@ -30,6 +30,9 @@ MAX_DEFAULT_WORKERS: Final = 4
 
 # One interpreter keeps no more processors busy than this, whatever the tasks.
 MAX_WORKERS: Final = 64
+
+# Small next to any memory card, and large next to what frames take behind their last split.
+DEFAULT_SPOOL_BYTES: Final = 256 * 1024 * 1024
 
 DEFAULT_APP: Final = "ball_tracking_example"
 DEFAULT_SOURCE: Final = "synthetic"
@@ -42,6 +45,13 @@ EXAMPLES: Final = """examples:
   HOST=cloud.example python3 iot_client_coordinator.py 6 25 --source camera:0
       automatic: starts with 6 tasks here and moves the split to hold 25 frames a second
 """
+
+
+# Options that mean something only where there is a cloud.
+_NEED_K: Final = (
+    *("host", "window", "encoding", "retry_for", "token_file", "spool", "spool_limit"),
+    *("tls", "tls_ca", "tls_cert", "tls_key"),
+)
 
 
 class Mode(StrEnum):
@@ -72,6 +82,12 @@ class Options:
     display: bool
     results: str
     stream: str
+    spool: Path | None
+    spool_limit: int
+    tls: bool
+    tls_ca: Path | None
+    tls_cert: Path | None
+    tls_key: Path | None
     retry_for_s: float | None
     token_file: Path | None
     report_every_s: float
@@ -91,12 +107,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         mode = Mode.MANUAL if parsed.fps is None else Mode.AUTOMATIC
     servers: tuple[Server, ...] = ()
     if mode is Mode.CLIENT_ONLY:
-        for name in ("host", "window", "encoding", "retry_for", "token_file"):
-            if getattr(parsed, name) is not None:
-                option = name.replace("_", "-")
-                raise ConfigurationError(
-                    f"--{option} goes with K: without K all tasks run here; see --help"
-                )
+        _check_client_only(parsed)
     else:
         if parsed.results is not None:
             raise ConfigurationError("--results is for client only: with K the server keeps them")
@@ -104,6 +115,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
             raise ConfigurationError(
                 "--display is for client only: with K the last tasks run on the server"
             )
+        _check_companions(parsed)
         servers = _servers(parsed.host or environment.get("HOST"), parsed.port)
     return Options(
         mode=mode,
@@ -122,11 +134,36 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         display=parsed.display,
         results=parsed.results or "none",
         stream=parsed.stream or str(uuid.uuid4()),
+        spool=parsed.spool,
+        spool_limit=parsed.spool_limit or DEFAULT_SPOOL_BYTES,
+        tls=bool(parsed.tls),
+        tls_ca=parsed.tls_ca,
+        tls_cert=parsed.tls_cert,
+        tls_key=parsed.tls_key,
         retry_for_s=parsed.retry_for,
         token_file=parsed.token_file,
         report_every_s=parsed.report_every,
         summary=parsed.summary,
     )
+
+
+def _check_client_only(parsed: argparse.Namespace) -> None:
+    for name in _NEED_K:
+        if getattr(parsed, name) is not None:
+            option = name.replace("_", "-")
+            raise ConfigurationError(
+                f"--{option} goes with K: without K all tasks run here; see --help"
+            )
+
+
+def _check_companions(parsed: argparse.Namespace) -> None:
+    """Refuse options that mean nothing without another one."""
+    if parsed.spool_limit is not None and parsed.spool is None:
+        raise ConfigurationError("--spool-limit goes with --spool")
+    if not parsed.tls:
+        for name in ("tls_ca", "tls_cert", "tls_key"):
+            if getattr(parsed, name) is not None:
+                raise ConfigurationError(f"--{name.replace('_', '-')} goes with --tls")
 
 
 def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
@@ -164,6 +201,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         metavar="ID",
         help="the stream's name; the same one again resumes it",
     )
+    _add_safety_options(parser)
     add(
         "--retry-for",
         type=positive,
@@ -173,6 +211,23 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     add("--report-every", type=positive, default=3.0, metavar="S", help="default: 3")
     add_common_options(parser, environment)
     return parser
+
+
+def _add_safety_options(parser: argparse.ArgumentParser) -> None:
+    """Add what keeps work over a crash, and others out."""
+    add = parser.add_argument
+    add(
+        "--spool",
+        type=Path,
+        metavar="DIR",
+        help="keep unacknowledged work on disk, so that it survives a crash or a long outage; "
+        "during one, all tasks that may run here do",
+    )
+    add("--spool-limit", type=size, metavar="SIZE", help="most that it takes (default: 256MiB)")
+    add("--tls", action="store_true", default=None, help="encrypt with TLS 1.3")
+    add("--tls-ca", type=Path, metavar="F", help="authorities to trust (default: the system's)")
+    add("--tls-cert", type=Path, metavar="F", help="this device's certificate, if it is asked for")
+    add("--tls-key", type=Path, metavar="F", help="the certificate's private key")
 
 
 def _add_flow_options(parser: argparse.ArgumentParser) -> None:

@@ -38,18 +38,18 @@ class Decision(Protocol):
         """Why."""
 
 
-def count_frames(totals: RunTotals, captured: int) -> dict[str, int]:
+def count_frames(totals: RunTotals, link: LinkState, *, captured: int) -> dict[str, int]:
     """Return how many frames were captured, and what became of them."""
     outcomes = totals.outcomes
     return {
         "captured": captured,
-        "resumed": 0,
+        "resumed": link.resumed,
         "completed": outcomes[Outcome.RESULT],
         "filtered": outcomes[Outcome.FILTERED],
         "dropped": outcomes[Outcome.DROPPED],
         "failed": outcomes[Outcome.FAILED],
-        "spooled": 0,
-        "abandoned": captured - outcomes.total(),
+        "spooled": link.spooled,
+        "abandoned": captured + link.resumed - outcomes.total() - link.spooled,
     }
 
 
@@ -97,7 +97,7 @@ class RunReport:
             "stream": self.stream,
             "target_fps": self.target_fps,
             "duration_s": self.duration_s,
-            "frames": count_frames(totals, self.captured),
+            "frames": count_frames(totals, self.link, captured=self.captured),
             "fps": self.fps,
             "latency_s": totals.latency_summary(),
             "split": totals.split_summary(),
@@ -125,7 +125,7 @@ class RunReport:
 
     def closing_line(self) -> dict[str, object]:
         """Return the fields of the last log line: what is zero is left out."""
-        frames = count_frames(self.totals, self.captured)
+        frames = count_frames(self.totals, self.link, captured=self.captured)
         return {
             **{name: number for name, number in frames.items() if number or name == "captured"},
             "fps": self.fps,

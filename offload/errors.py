@@ -13,6 +13,7 @@
     ├── PayloadError          a value that cannot cross the network
     ├── SessionLost           the connection ended; the frames in flight are kept
     ├── ServerUnavailable     no server answered for as long as the user was willing to wait
+    ├── WorkKept              the run ended with work kept in the spool, for the next one
     ├── ResultsError          the results could not be opened or written
     ├── SpoolError            the spool could not be read or written
     │   └── SpoolFull             it holds as much as it may
@@ -90,6 +91,12 @@ class ServerUnavailable(OffloadError):
     """No server answered for as long as the user was willing to wait."""
 
     exit_code = 69
+
+
+class WorkKept(OffloadError):
+    """The run ended with work kept in the spool; the next one sends it."""
+
+    exit_code = 75
 
 
 class ResultsError(OffloadError):

@@ -3,12 +3,19 @@
 Pure. An `Outbox` holds the frames of one stream in order, from the first that is not acknowledged;
 an acknowledgement releases from the front, a reconnect rewinds to where the cloud stands. Without
 locks: its owner brings one.
+
+With a spool (see ``spooling``) the stream goes on behind a full window while there is no
+connection. In order, the frames are then in three places::
+
+    entries          the window: in memory, on disk as well once they are `Entry.on_disk`
+    stored_frames    on disk only
+    behind           in memory, on their way to the disk
 """
 
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 from offload.messages import MAX_RANGES, Ended, Frame, Outcome, OutcomeRange, extend_ranges
@@ -30,6 +37,9 @@ class Entry:
         sent_s: Monotonic time of the last send; None before the first.
         split: The frame's split; 0 for ended frames.
         message_bytes: Size of its message, once it was sent.
+        put_s: Monotonic time when it was put in.
+        is_sealed: Whether it is about to be written to disk as it is, or was.
+        on_disk: Whether it was written to disk.
     """
 
     first: int
@@ -39,6 +49,9 @@ class Entry:
     sent_s: float | None = None
     split: int = 0
     message_bytes: int = 0
+    put_s: float = 0.0
+    is_sealed: bool = False
+    on_disk: bool = False
 
     @property
     def stop(self) -> int:
@@ -91,13 +104,18 @@ class Outbox:
         self.resent = 0
 
     def __len__(self) -> int:
-        """Return the number of entries that wait for acknowledgement."""
+        """Return the number of entries in the window."""
         return len(self._entries)
 
     @property
-    def is_full(self) -> bool:
-        """Whether the window has no room for another entry."""
-        return len(self._entries) >= self.max_entries
+    def room(self) -> int:
+        """How many more entries may be put in now."""
+        return self.max_entries - len(self._entries)
+
+    @property
+    def window_stop(self) -> int:
+        """One past the last frame that may have been sent."""
+        return self._entries[-1].stop if self._entries else self.position
 
     @property
     def has_unsent(self) -> bool:
@@ -109,26 +127,25 @@ class Outbox:
         """The number of frames that wait for acknowledgement, ended ones among them."""
         return self.next_seq - self.position
 
-    def put_frame(self, frame: Frame, *, captured_s: float) -> None:
-        """Append a frame."""
+    def put_frame(self, frame: Frame, *, captured_s: float, now: float = 0.0) -> None:
+        """Append a frame at ``now``."""
         assert frame.seq == self.next_seq
-        self._entries.append(
-            Entry(first=frame.seq, frame=frame, captured_s=[captured_s], split=frame.split)
+        self._append(
+            Entry(
+                first=frame.seq, frame=frame, captured_s=[captured_s], split=frame.split, put_s=now
+            )
         )
         self.next_seq += 1
 
-    def put_ended(self, ended: OutcomeRange, *, captured_s: Sequence[float]) -> None:
-        """Append ended frames; they join neighbours that have not been sent yet."""
+    def put_ended(
+        self, ended: OutcomeRange, *, captured_s: Sequence[float], now: float = 0.0
+    ) -> None:
+        """Append ended frames; they join neighbours that have not been sent or written yet."""
         assert ended.first == self.next_seq
-        last = self._entries[-1] if self.has_unsent else None
-        # A message has to fit its envelope. Outcomes take turns all the time, as when two tasks
-        # filter, and no message leaves while there is no connection.
-        full = last is not None and (
-            len(last.ranges) >= MAX_RANGES or len(last.captured_s) >= MAX_TIMES
-        )
-        if last is None or last.frame is not None or last.sent_s is not None or full:
-            last = Entry(first=ended.first)
-            self._entries.append(last)
+        last = self._last_unsent()
+        if last is None or not _may_join(last):
+            last = Entry(first=ended.first, put_s=now)
+            self._append(last)
         extend_ranges(last.ranges, ended)
         # Dropped frames have no latency. In an outage there may be millions of them.
         if ended.outcome is not Outcome.DROPPED:
@@ -185,6 +202,132 @@ class Outbox:
         self.position = max(self.position, next_seq)
         self.next_seq = max(self.next_seq, next_seq)
         return delivered
+
+    def _append(self, entry: Entry) -> None:
+        self._entries.append(entry)
+
+    def _last_unsent(self) -> Entry | None:
+        return self._entries[-1] if self.has_unsent else None
+
+
+class SpooledOutbox(Outbox):
+    """An outbox that goes on behind a full window while there is no connection.
+
+    Args:
+        position: Sequence number of the first frame that is not acknowledged.
+        stored_stop: One past the last frame that is on disk; ``position`` if none is.
+        max_entries: The window, and how much may be on its way to the disk.
+
+    Attributes:
+        is_online: Whether there is a connection that answers; its owner sets it.
+        stored_first: The first frame that is on disk only.
+        stored_stop: One past the last of these.
+    """
+
+    def __init__(self, *, position: int, stored_stop: int, max_entries: int) -> None:
+        """Start with what an earlier run has left on disk."""
+        super().__init__(position=position, max_entries=max_entries)
+        self.is_online = False
+        self.stored_first = position
+        self.stored_stop = self.next_seq = max(position, stored_stop)
+        self._behind: deque[Entry] = deque()
+
+    @property
+    def has_backlog(self) -> bool:
+        """Whether frames wait behind the window."""
+        return self.stored_first < self.stored_stop or bool(self._behind)
+
+    @property
+    def room(self) -> int:
+        """How many more entries may be put in now."""
+        return self.max_entries - len(self._line_to_join)
+
+    def acknowledge(
+        self,
+        next_seq: int,
+        exceptions: Sequence[OutcomeRange],
+        residences_s: Sequence[float],
+        now: float,
+    ) -> list[Delivered]:
+        """Release all before ``next_seq``, and let what is behind move up."""
+        delivered = super().acknowledge(next_seq, exceptions, residences_s, now)
+        self._move_up()
+        return delivered
+
+    @property
+    def window_room(self) -> int:
+        """How many entries may be put back into the window."""
+        return self.max_entries - len(self._entries)
+
+    def seal_unwritten(self, *, put_before_s: float, max_bytes: int) -> list[Entry]:
+        """Return what is to be written to disk next, in order; it stays as it is from now on.
+
+        Args:
+            put_before_s: Nothing that was put in later.
+            max_bytes: No more after so many bytes of payload.
+        """
+        found: list[Entry] = []
+        payload_bytes = 0
+        for each in chain(self._entries, self._behind):
+            if each.put_s > put_before_s or payload_bytes >= max_bytes:
+                break
+            if not each.on_disk:
+                each.is_sealed = True
+                found.append(each)
+                payload_bytes += each.payload_bytes
+        return found
+
+    def note_written(self, entries: Sequence[Entry]) -> None:
+        """Note what is on disk; behind the window nothing else needs to be kept of it."""
+        for each in entries:
+            each.on_disk = True
+        while self._behind and self._behind[0].on_disk:
+            gone = self._behind.popleft()
+            if self.stored_first == self.stored_stop:
+                self.stored_first = gone.first
+            self.stored_stop = gone.stop
+
+    def put_back(self, entries: Sequence[Entry]) -> None:
+        """Take entries that were read from disk into the window, from `stored_first` on."""
+        for each in entries:
+            each.on_disk = each.is_sealed = True
+            self._entries.append(each)
+            self.stored_first = each.stop
+        self._move_up()
+
+    @property
+    def _line_to_join(self) -> deque[Entry]:
+        if self.has_backlog or (not self.is_online and len(self._entries) >= self.max_entries):
+            return self._behind
+        return self._entries
+
+    def _append(self, entry: Entry) -> None:
+        self._line_to_join.append(entry)
+
+    def _last_unsent(self) -> Entry | None:
+        if self._line_to_join is self._entries:
+            return super()._last_unsent()
+        return self._behind[-1] if self._behind else None
+
+    def _move_up(self) -> None:
+        """Take what is behind, and needs no reading from disk, into the window."""
+        if self.stored_first < self.stored_stop:
+            return
+        while self._behind and len(self._entries) < self.max_entries:
+            self._entries.append(self._behind.popleft())
+
+
+def _may_join(last: Entry) -> bool:
+    """Return whether ended frames may join ``last``, which was not sent."""
+    # A message has to fit its envelope. Outcomes take turns all the time, as when two tasks filter,
+    # and no message leaves while there is no connection.
+    return (
+        last.frame is None
+        and last.sent_s is None
+        and not last.is_sealed
+        and len(last.ranges) < MAX_RANGES
+        and len(last.captured_s) < MAX_TIMES
+    )
 
 
 def _ended_here(entry: Entry, now: float) -> list[Delivered]:

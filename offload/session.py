@@ -55,6 +55,7 @@ from offload.wire import (
     ENVELOPE_ONLY_BYTES,
     HANDSHAKE_BYTES,
     MAX_MESSAGE_BYTES,
+    MOST_MESSAGE_BYTES,
     Admit,
     Decoder,
     Piece,
@@ -66,6 +67,14 @@ from offload.wire import (
 
 # A device that offers no token says so with an empty name.
 NO_TOKEN: Final = ""
+
+# Each end sends something at least every 2 s, looking once a second, and who has heard nothing for
+# 5 s is alone: so a peer that is gone is noticed within 6 s, and a link may stall for 3.
+TICK_S: Final = 1.0
+SILENCE_S: Final = 5.0
+
+# Whoever can go on without an answer need not wait that long to do so: two heartbeats are missing.
+STALL_S: Final = 3.0
 
 Event = Message
 SecretFor = Callable[[str], bytes | None]
@@ -262,6 +271,11 @@ class DeviceSession(_Session):
                 f"server stands at {welcome.next_seq}, but has acknowledged all before "
                 f"{self._opening.position}"
             )
+        if not ENVELOPE_ONLY_BYTES <= welcome.max_message_bytes <= MOST_MESSAGE_BYTES:
+            raise RemoteProtocolError(
+                f"server takes messages of up to {welcome.max_message_bytes} bytes, expected "
+                f"{ENVELOPE_ONLY_BYTES} to {MOST_MESSAGE_BYTES}"
+            )
         _check_exceptions(welcome.exceptions, self._opening.position, welcome.next_seq)
         self._acknowledged = self._sent = welcome.next_seq
         self._max_sent_bytes = welcome.max_message_bytes
@@ -448,7 +462,7 @@ class CloudSession(_Session):
         if hello.protocol != PROTOCOL_VERSION:
             older = "device" if hello.protocol < PROTOCOL_VERSION else "server"
             raise HandshakeError(
-                f"device speaks protocol {hello.protocol} (version {hello.version:.20}), "
+                f"device speaks protocol {hello.protocol} (version {hello.version!r:.22}), "
                 f"the server {PROTOCOL_VERSION} (version {__version__}): upgrade the {older}"
             )
         if len(hello.nonce) != NONCE_BYTES:

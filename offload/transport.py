@@ -13,8 +13,9 @@ connections are in ``cloud_transport``, so that a device never loads asyncio.
 import contextlib
 import errno
 import socket
+import struct
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from offload.errors import ConfigurationError, SessionLost
 from offload.wire import Piece
@@ -28,9 +29,39 @@ BACKLOG: Final = 1024
 # How often a port is looked for that is free for both IP versions at once.
 FREE_PORT_ATTEMPTS: Final = 16
 
+# What the kernel keeps for each device that does not read. By itself it would let that grow to some
+# MiB; a device gets acknowledgements of 100 bytes or so.
+CLOUD_SEND_BUFFER_BYTES: Final = 64 * 1024
 
-# A peer that vanished without a word is noticed within 8 s: three probes, two seconds apart.
-KEEPALIVE: Final = {"TCP_KEEPIDLE": 2, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3}
+# What `listening_sockets` gives; only this module imports ``socket``.
+Listener = socket.socket
+
+# The kernel's struct timeval, little-endian as all machines that we know run. Where its fields have
+# 32 bits, the first 8 of these bytes say the same, as long as there are whole seconds only.
+_TIMEVAL: Final = struct.Struct("<qq")
+
+
+class ByteStream(Protocol):
+    """What a device's session travels over: a `Connection`, or one that is encrypted."""
+
+    @property
+    def sent_bytes(self) -> int:
+        """How many bytes went to the network."""
+
+    def send(self, pieces: Sequence[Piece]) -> None:
+        """Send all pieces, in order; see `Connection.send`."""
+
+    def send_at_once(self, pieces: Sequence[Piece]) -> Sequence[Piece]:
+        """Send what goes without waiting, and return what is left; see `Connection`."""
+
+    def receive_into(self, view: memoryview) -> int:
+        """Wait for bytes; see `Connection.receive_into`."""
+
+    def set_timeout(self, timeout_s: float | None) -> None:
+        """Let `receive_into` wait at most so long; see `Connection.set_timeout`."""
+
+    def close(self) -> None:
+        """End the connection; a thread that waits in it gets `SessionLost`."""
 
 
 class Connection:
@@ -81,18 +112,21 @@ class Connection:
         """
         try:
             count = self._socket.recv_into(view)
+        except BlockingIOError as error:
+            raise TimeoutError("nothing came in time") from error
         except OSError as error:
-            # Python's own time-out has no number; TCP's, after a silent network, is the end.
-            if isinstance(error, TimeoutError) and error.errno is None:
-                raise
             raise SessionLost(f"connection ended: {_why(error)}") from error
         if count == 0:
             raise SessionLost("connection ended: the server closed it")
         return count
 
     def set_timeout(self, timeout_s: float | None) -> None:
-        """Let `receive_into` wait at most so long; None for ever."""
-        self._socket.settimeout(timeout_s)
+        """Let `receive_into` wait at most so long, in whole seconds from 1 up; None for ever."""
+        # The kernel's time-out, not Python's: that one costs a system call more each time, and
+        # holds for sending, too.
+        seconds = 0 if timeout_s is None else max(1, round(timeout_s))
+        option = _TIMEVAL.pack(seconds, 0)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, option)
 
     def close(self) -> None:
         """End the connection; a thread that waits in it gets `SessionLost`."""
@@ -118,13 +152,8 @@ def connect(host: str, port: int, *, timeout_s: float) -> Connection:
 
 
 def configure(connected: socket.socket) -> None:
-    """Let a connection send at once, and the kernel find out when the peer's machine is gone."""
+    """Let a connection send small messages at once."""
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, number in KEEPALIVE.items():
-        # macOS has other names; there its default of two hours stays.
-        if hasattr(socket, name):
-            connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), number)
 
 
 def listening_sockets(address: str | None, port: int) -> list[socket.socket]:
@@ -198,6 +227,8 @@ def _listen(family: socket.AddressFamily, host: str, port: int) -> socket.socket
     try:
         # A restarted server takes its port again at once, though old connections linger.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Accepted connections inherit it.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CLOUD_SEND_BUFFER_BYTES)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.bind((host, port))

@@ -1,8 +1,9 @@
 """Keep one stream's frames flowing to the cloud, over lost connections and restarted servers.
 
 Frames are sent by the thread that puts them in, as long as the socket takes them at once; else by a
-sender thread, so that computing and sending overlap. A link thread connects, receives and
-reconnects. Frames stay in the `Outbox` until the cloud has stored them.
+sender thread, so that computing and sending overlap. A link thread connects, receives, reconnects
+and gives signs of life. Frames stay in the `Outbox` until the cloud has stored them; with a spool,
+a `Spooler` keeps them on disk, too.
 
     uplink = Uplink(servers=(Server(host="cloud", port=8089),), ...)
     uplink.start()
@@ -15,20 +16,18 @@ reconnects. Frames stay in the `Outbox` until the cloud has stored them.
 
 import logging
 import math
-import random
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
-from offload.auth import Token, new_nonce
+from offload.dialer import FIRST_RETRY_BOUND_S, LAST_RETRY_BOUND_S, Dialer, Line
 from offload.errors import (
     LocalProtocolError,
     OffloadError,
     PayloadError,
     RemoteProtocolError,
-    ServerUnavailable,
     SessionLost,
 )
 from offload.messages import (
@@ -44,37 +43,24 @@ from offload.messages import (
     TaskTime,
     Welcome,
 )
-from offload.outbox import Delivered, Entry, Outbox
-from offload.session import DeviceSession, Event
-from offload.transport import Connection, connect
+from offload.outbox import Delivered, Entry, Outbox, SpooledOutbox
+from offload.session import SILENCE_S, STALL_S, TICK_S, DeviceSession, Event
+from offload.transport import ByteStream
 from offload.wire import Piece
+
+if TYPE_CHECKING:
+    from offload.spool import Spool
+    from offload.spooling import Spooler
 
 logger = logging.getLogger(__name__)
 
-# One address gets so long to answer a connection, and then its handshake; a sleeping radio link
-# needs a second or two, a person waits no longer.
-CONNECT_TIMEOUT_S: Final = 5.0
-
 # A thread that is still asking the network for a name or a connection is not waited for.
 CLOSE_TIMEOUT_S: Final = 0.5
-
-# Waits between attempts are drawn from 0 to a bound that doubles ("full jitter"), so that a
-# thousand devices do not come back in step with each other when their server does.
-FIRST_RETRY_BOUND_S: Final = 0.2
-LAST_RETRY_BOUND_S: Final = 5.0
 
 # Small messages that waited for the socket go out together, so many bytes at a time: enough to make
 # the system call cheap, and no more, since what is handed over can no longer be held back.
 GATHERED_BYTES: Final = 64 * 1024
 USUAL_ENVELOPE_BYTES: Final = 128
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
-    """Where a cloud server listens."""
-
-    host: str
-    port: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +73,8 @@ class LinkState:
         sent_bytes: Bytes sent in all, over all connections.
         reconnects: Sessions opened after the first.
         resent: Frames sent again after a reconnect.
+        resumed: Frames taken over from an earlier run's spool.
+        spooled: Frames that are on disk, and nowhere else while this run goes on.
         cloud_load: Share of the cloud's processors in use, as it said last.
     """
 
@@ -95,6 +83,8 @@ class LinkState:
     sent_bytes: int = 0
     reconnects: int = 0
     resent: int = 0
+    resumed: int = 0
+    spooled: int = 0
     cloud_load: float = 0.0
 
 
@@ -102,39 +92,28 @@ class Uplink:
     """Delivers one stream to the cloud; one thread puts frames in, all methods are its own to call.
 
     Args:
-        servers: Where to connect; each is tried in turn.
-        token: The device's token, or None.
+        dialer: Opens sessions.
         opening: App, fingerprint, stream and device.
         window: Most messages sent and not yet acknowledged.
-        retry_for_s: How long to keep trying; None: 30 s for the first session, then for ever.
+        spool: Where unacknowledged frames are kept on disk, or None.
     """
 
-    FIRST_RETRY_FOR_S: Final = 30.0
-
     def __init__(
-        self,
-        *,
-        servers: Sequence[Server],
-        token: Token | None,
-        opening: Open,
-        window: int,
-        retry_for_s: float | None = None,
+        self, *, dialer: Dialer, opening: Open, window: int, spool: "Spool | None" = None
     ) -> None:
         """Prepare; nothing is sent before `start`."""
-        self._servers = servers
-        self._token = token
+        self._dialer = dialer
         self._opening = opening
         self._window = window
-        self._retry_for_s = retry_for_s
-        # Guards all below. It is never held across a socket call.
+        # Guards all below. It is never held across a call of the socket or the disk.
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         # What the sender waits for, on the same lock: it sleeps through acknowledgements.
         self._sendable = threading.Condition(self._lock)
         self._outbox: Outbox | None = None
+        self._spooler = _spooler(spool, self._lock)
         self._session: DeviceSession | None = None
-        self._connection: Connection | None = None
-        self._connecting: Connection | None = None
+        self._connection: ByteStream | None = None
         # Whoever is at the socket; only the right's holder encodes or sends.
         self._is_sending = False
         self._leftover: Sequence[Piece] = ()
@@ -184,7 +163,27 @@ class Uplink:
             OffloadError: The stream cannot go on.
         """
         self._raise_failure()
-        return self._window - len(self._box)
+        return self._box.room
+
+    @property
+    def next_seq(self) -> int:
+        """The number of the next frame to put in, once the first session is open."""
+        return self._box.next_seq
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether frames go to disk, or will soon: while there is no connection, and afterwards.
+
+        False without a spool, which is the only place where work can gather.
+        """
+        box = self._outbox
+        return isinstance(box, SpooledOutbox) and (not box.is_online or box.has_backlog)
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether nothing can be waited for: there is no connection, and the spool keeps it all."""
+        box = self._outbox
+        return isinstance(box, SpooledOutbox) and not box.is_online
 
     @property
     def watched_fps(self) -> float:
@@ -195,22 +194,22 @@ class Uplink:
         """Wait until the window has room for another frame; False if it has none by then."""
         with self._changed:
             self._changed.wait_for(
-                lambda: self._failure is not None or not self._box.is_full, timeout_s
+                lambda: self._failure is not None or self._box.room > 0, timeout_s
             )
             self._raise_failure()
-            return not self._box.is_full
+            return self._box.room > 0
 
     def put_frame(self, frame: Frame, *, captured_s: float) -> None:
         """Hand a frame over; it is kept until the cloud has stored its outcome."""
         with self._lock:
-            self._box.put_frame(frame, captured_s=captured_s)
+            self._box.put_frame(frame, captured_s=captured_s, now=time.monotonic())
             work = self._take_work() if self._can_send() else None
         self._send_at_once(work)
 
     def put_ended(self, ended: OutcomeRange, *, captured_s: Sequence[float]) -> None:
         """Hand over frames that ended on the device; their outcome is stored in the cloud, too."""
         with self._lock:
-            self._box.put_ended(ended, captured_s=captured_s)
+            self._box.put_ended(ended, captured_s=captured_s, now=time.monotonic())
             work = self._take_work() if self._can_send() else None
         self._send_at_once(work)
 
@@ -251,28 +250,33 @@ class Uplink:
             return self._ended
 
     def close(self) -> None:
-        """End the connection and the threads; frames that were not acknowledged stay so."""
+        """End the connection and the threads; what was not acknowledged goes to the spool."""
         with self._changed:
             self._closing = True
-            connections = (self._connection, self._connecting)
+            connection = self._connection
             self._wake_all()
-        for connection in connections:
-            if connection is not None:
-                connection.close()
+        self._dialer.close()
+        if connection is not None:
+            connection.close()
         for each in self._threads:
             if each.is_alive():
                 each.join(CLOSE_TIMEOUT_S)
+        if self._spooler is not None:
+            self._spooler.close()
 
     def state(self) -> LinkState:
         """Return how the connection is doing."""
         with self._changed:
             live = self._connection.sent_bytes if self._connection else 0
+            spooler = self._spooler
             return LinkState(
                 connected=self._session is not None,
                 in_flight=self._outbox.frames if self._outbox is not None else 0,
                 sent_bytes=self._sent_bytes + live,
                 reconnects=max(0, self._sessions - 1),
                 resent=self._outbox.resent if self._outbox is not None else 0,
+                resumed=spooler.resumed if spooler is not None else 0,
+                spooled=spooler.kept if spooler is not None else 0,
                 cloud_load=self._cloud_load,
             )
 
@@ -299,83 +303,36 @@ class Uplink:
     def _run_link(self) -> None:
         try:
             while not self._closing and not self._ended:
-                connection, session, events = self._connect()
-                position = self._begin(connection, session, events)
+                line = self._dialer.dial(replace(self._opening, position=self._position))
+                position = self._begin(line)
                 try:
-                    self._receive(connection, session)
+                    self._receive(line.connection, line.session)
                 except SessionLost as error:
-                    self._lose(connection, error)
+                    self._lose(line.connection, error)
                 finally:
-                    connection.close()
+                    line.connection.close()
                 self._pause_without_progress(position)
         except OffloadError as error:
             self._fail(error)
 
-    def _connect(self) -> tuple[Connection, DeviceSession, list[Event]]:
-        """Try the servers in turn, with growing pauses, until one welcomes the stream."""
-        began = time.monotonic()
-        limit_s = self._retry_for_s
-        if limit_s is None and self._sessions == 0:
-            limit_s = self.FIRST_RETRY_FOR_S
-        bound_s = FIRST_RETRY_BOUND_S
-        attempt = 0
-        while True:
-            server = self._servers[attempt % len(self._servers)]
-            attempt += 1
-            try:
-                return self._shake_hands(server)
-            except SessionLost as error:
-                waited_s = time.monotonic() - began
-                if self._closing or (limit_s is not None and waited_s >= limit_s):
-                    raise ServerUnavailable(
-                        f"{error}; tried for {waited_s:.0f} s: is the server running?"
-                    ) from error
-                if attempt == 1:
-                    logger.warning("server_unavailable", extra={"reason": str(error)})
-            pause_s = random.uniform(0, bound_s)
-            bound_s = min(2 * bound_s, LAST_RETRY_BOUND_S)
-            with self._changed:
-                self._changed.wait_for(lambda: self._closing, pause_s)
+    @property
+    def _position(self) -> int:
+        """Up to where the stream is known to be acknowledged."""
+        if self._outbox is not None:
+            return self._outbox.position
+        return self._spooler.position if self._spooler is not None else 0
 
-    def _shake_hands(self, server: Server) -> tuple[Connection, DeviceSession, list[Event]]:
-        position = self._outbox.position if self._outbox is not None else 0
-        connection = connect(server.host, server.port, timeout_s=CONNECT_TIMEOUT_S)
-        with self._lock:
-            self._connecting = connection
-        try:
-            if self._closing:
-                raise SessionLost("the stream was closed while it was connecting")
-            connection.set_timeout(CONNECT_TIMEOUT_S)
-            session = DeviceSession(
-                opening=replace(self._opening, position=position),
-                token=self._token,
-                nonce=new_nonce(),
-            )
-            events: list[Event] = []
-            while not events:
-                connection.send(session.take_outgoing())
-                events += session.received(connection.receive_into(session.buffer()))
-            connection.set_timeout(None)
-        except TimeoutError as error:
-            connection.close()
-            raise SessionLost(
-                f"{server.host} did not answer within {CONNECT_TIMEOUT_S:.0f} s"
-            ) from error
-        except BaseException:
-            connection.close()
-            raise
-        return connection, session, events
-
-    def _begin(self, connection: Connection, session: DeviceSession, events: list[Event]) -> int:
+    def _begin(self, line: Line) -> int:
         """Take the session into use, and return where the cloud says to go on."""
-        welcome = events[0]
+        welcome = line.events[0]
         assert isinstance(welcome, Welcome)
         with self._changed:
             if self._outbox is None:
-                self._outbox = Outbox(position=welcome.next_seq, max_entries=self._window)
+                self._outbox = self._make_outbox(welcome.next_seq)
             self._deliver(welcome.next_seq, welcome.exceptions, ())
             self._outbox.rewind()
-            self._session, self._connection = session, connection
+            self._set_online(True)
+            self._session, self._connection = line.session, line.connection
             self._leftover = ()
             self._welcome = welcome
             # Whoever watches says so again: the server may be another one.
@@ -383,11 +340,22 @@ class Uplink:
             self._sessions += 1
             self._draining = False
             # Before the first frame: it may be one that is to be watched.
-            for each in events[1:]:
+            for each in line.events[1:]:
                 self._note(each)
             self._wake_all()
         logger.info("session_opened", extra={"next_seq": welcome.next_seq})
         return welcome.next_seq
+
+    def _make_outbox(self, next_seq: int) -> Outbox:
+        if self._spooler is None:
+            return Outbox(position=next_seq, max_entries=self._window)
+        outbox = self._spooler.make_outbox(next_seq=next_seq, max_entries=self._window)
+        self._spooler.start(outbox, on_read=self._sendable.notify)
+        return outbox
+
+    def _set_online(self, online: bool) -> None:
+        if isinstance(self._outbox, SpooledOutbox):
+            self._outbox.is_online = online
 
     def _pause_without_progress(self, position: int) -> None:
         """Wait after a session in which nothing was acknowledged: the next may end the same way."""
@@ -398,16 +366,43 @@ class Uplink:
         bound_s = min(
             FIRST_RETRY_BOUND_S * 2 ** min(self._fruitless_sessions, 10), LAST_RETRY_BOUND_S
         )
-        with self._changed:
-            self._changed.wait_for(lambda: self._closing, random.uniform(0, bound_s))
+        self._dialer.pause(bound_s)
 
-    def _receive(self, connection: Connection, session: DeviceSession) -> None:
+    def _receive(self, connection: ByteStream, session: DeviceSession) -> None:
+        heard_s = beat_s = time.monotonic()
+        sent_bytes = connection.sent_bytes
+        connection.set_timeout(TICK_S)
         while not self._ended:
-            count = connection.receive_into(session.buffer())
-            with self._changed:
-                for event in session.received(count):
-                    self._note(event)
-                self._changed.notify_all()
+            try:
+                count = connection.receive_into(session.buffer())
+            except TimeoutError:
+                count = 0
+            now = time.monotonic()
+            if count:
+                heard_s = now
+                with self._changed:
+                    self._set_online(True)
+                    for event in session.received(count):
+                        self._note(event)
+                    self._changed.notify_all()
+            elif now - heard_s >= SILENCE_S:
+                raise SessionLost(f"server was silent for {now - heard_s:.0f} s")
+            elif now - heard_s >= STALL_S:
+                with self._changed:
+                    self._set_online(False)
+                    self._changed.notify_all()
+            if now - beat_s >= TICK_S:
+                if connection.sent_bytes == sent_bytes:
+                    self._beat(connection, session)
+                beat_s, sent_bytes = now, connection.sent_bytes
+
+    def _beat(self, connection: ByteStream, session: DeviceSession) -> None:
+        """Send a sign of life, unless somebody is sending."""
+        with self._lock:
+            if self._is_sending or self._leftover or self._session is not session:
+                return
+            self._is_sending = True
+        self._send_at_once(_Work(connection=connection, session=session, beats=True))
 
     def _note(self, event: Event) -> None:
         match event:
@@ -429,20 +424,25 @@ class Uplink:
     def _deliver(
         self, next_seq: int, exceptions: Sequence[OutcomeRange], residences_s: Sequence[float]
     ) -> None:
-        if next_seq > self._box.next_seq:
+        if next_seq > self._box.window_stop:
             raise RemoteProtocolError(
-                f"server stands at {next_seq}, this device at {self._box.next_seq}: is another one "
-                "sending the same stream?"
+                f"server stands at {next_seq}, this device at {self._box.window_stop}: is another "
+                "one sending the same stream?"
             )
         self._deliveries += self._box.acknowledge(
             next_seq, exceptions, residences_s, time.monotonic()
         )
+        if self._spooler is not None and self.is_behind:
+            self._spooler.wake()
 
-    def _lose(self, connection: Connection, error: SessionLost) -> None:
+    def _lose(self, connection: ByteStream, error: SessionLost) -> None:
+        if self._draining:
+            self._dialer.try_next()
         with self._changed:
             if self._ended or self._closing:
                 return
             self._session = self._connection = None
+            self._set_online(False)
             self._sent_bytes += connection.sent_bytes
             in_flight = self._box.frames
         logger.warning("session_lost", extra={"reason": str(error), "in_flight": in_flight})
@@ -490,7 +490,13 @@ class Uplink:
             return True
         if self._draining:
             return False
-        return self._box.has_unsent or (self._ending and not self._session.is_ending)
+        if self._box.has_unsent:
+            return True
+        return self._ending and self._is_all_sent and not self._session.is_ending
+
+    @property
+    def _is_all_sent(self) -> bool:
+        return not self._box.has_unsent and self._box.window_stop == self._box.next_seq
 
     def _take_work(self) -> "_Work":
         assert self._session is not None
@@ -505,7 +511,7 @@ class Uplink:
                 entry = self._box.take(now)
                 gathered += entry.payload_bytes + USUAL_ENVELOPE_BYTES
                 work.entries.append(entry)
-            work.ends = self._ending and not self._box.has_unsent
+            work.ends = self._ending and self._is_all_sent
         return work
 
     def _hang_up(self, work: "_Work") -> None:
@@ -531,6 +537,8 @@ class Uplink:
             SessionLost: The cloud has ended the session meanwhile.
         """
         try:
+            if work.beats:
+                work.session.send_heartbeat()
             for entry in work.entries:
                 self._queue(work.session, entry)
             if work.ends:
@@ -556,6 +564,15 @@ class Uplink:
             session.send_ended(failed)
 
 
+def _spooler(spool: "Spool | None", lock: threading.Lock) -> "Spooler | None":
+    if spool is None:
+        return None
+    # Here, because it loads SQLite, which a device without a spool does without.
+    from offload.spooling import Spooler
+
+    return Spooler(spool, lock)
+
+
 def _watched_fps(control: Control) -> float:
     fps = control.body.get("fps")
     if fps is None:
@@ -569,8 +586,9 @@ def _watched_fps(control: Control) -> float:
 class _Work:
     """What one thread sends: entries with perhaps the end, or what is left of earlier ones."""
 
-    connection: Connection
+    connection: ByteStream
     session: DeviceSession
-    leftover: Sequence[Piece]
+    leftover: Sequence[Piece] = ()
     entries: list[Entry] = field(default_factory=list)
     ends: bool = False
+    beats: bool = False

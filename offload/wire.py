@@ -39,6 +39,9 @@ HANDSHAKE_BYTES: Final = 1024
 # Holds the picture of a 20-megapixel camera as raw BGR; the contract's default for one message.
 MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 
+# No server may be told to take more: the header has 32 bits for the size.
+MOST_MESSAGE_BYTES: Final = 1024 * 1024 * 1024
+
 # Only frames have a payload, and no frame goes to a device: a server that has not proved itself yet
 # cannot make it reserve more than this.
 ENVELOPE_ONLY_BYTES: Final = HEADER.size + MAX_ENVELOPE_BYTES
@@ -96,6 +99,24 @@ def encode(message: Message, *, max_message_bytes: int = MAX_MESSAGE_BYTES) -> l
         )
     pieces[0] = HEADER.pack(MAGIC, message.TYPE, len(envelope), payload_bytes) + envelope
     return pieces
+
+
+def decode(message: memoryview) -> Message:
+    """Return the message that ``message`` holds from its first byte to its last, and owns then.
+
+    Raises:
+        RemoteProtocolError: It is no message, or not one.
+    """
+    decoder = Decoder(max_message_bytes=len(message))
+    while message:
+        place = decoder.buffer()
+        count = min(len(place), len(message))
+        place[:count] = message[:count]
+        found = list(decoder.received(count))
+        message = message[count:]
+        if found and not message:
+            return found[0]
+    raise RemoteProtocolError("message is not complete")
 
 
 def _append_piece(pieces: list[Piece], piece: Piece) -> int:

@@ -16,6 +16,7 @@ from offload.arguments import (
     port_from,
     positive,
     report_error,
+    size,
     write_summary,
 )
 from offload.errors import AuthError, ConfigurationError
@@ -86,3 +87,25 @@ def test_a_summary_that_cannot_be_written_is_found_out_before_the_run(tmp_path: 
     check_writable(str(tmp_path / "report.json"))
     check_writable("-")
     check_writable(None)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0", 0),
+        ("65536", 65536),
+        ("1b", 1),
+        ("500kB", 500_000),
+        ("2 MB", 2_000_000),
+        ("64MiB", 2**26),
+        ("1gib", 2**30),
+    ],
+)
+def test_a_size_is_bytes_in_thousands_or_times_1024(text: str, expected: int) -> None:
+    assert size(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "MiB", "-1", "1.5MiB", "1TiB", "1 0", "1k", "9" * 16])
+def test_what_is_no_size_is_wrong_usage(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="is no size such as"):
+        size(text)

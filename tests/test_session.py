@@ -37,7 +37,12 @@ from offload.messages import (
     Welcome,
 )
 from offload.session import CloudSession, DeviceSession, State
-from offload.wire import HANDSHAKE_BYTES, MAX_MESSAGE_BYTES
+from offload.wire import (
+    ENVELOPE_ONLY_BYTES,
+    HANDSHAKE_BYTES,
+    MAX_MESSAGE_BYTES,
+    MOST_MESSAGE_BYTES,
+)
 from tests.session_pair import (
     TOKEN,
     SessionPair,
@@ -212,7 +217,7 @@ def test_a_server_says_which_end_is_too_old(protocol: int, older: str) -> None:
     hello = replace(HELLO, protocol=protocol, version="9.8.7")
     with pytest.raises(HandshakeError) as raised:
         feed(secure_cloud(), encoded(hello))
-    assert f"device speaks protocol {protocol} (version 9.8.7)" in str(raised.value)
+    assert f"device speaks protocol {protocol} (version '9.8.7')" in str(raised.value)
     assert str(raised.value).endswith(f"upgrade the {older}")
 
 
@@ -629,17 +634,28 @@ def test_what_came_before_a_refusal_in_the_same_bytes_counts() -> None:
 
 
 def test_a_frame_larger_than_the_server_takes_is_a_payload_error() -> None:
-    pair = SessionPair(max_message_bytes=5000).open()
-    with pytest.raises(PayloadError, match=r"message is 60\d\d bytes, expected at most 5000"):
-        pair.device.send_frame(frame(0, payload=bytes(6000)))
-    pair.device.send_frame(frame(0, payload=bytes(4000)))
-    assert pair.send_to_cloud() == [frame(0, payload=bytes(4000))]
+    pair = SessionPair(max_message_bytes=80_000).open()
+    with pytest.raises(PayloadError, match=r"message is 900\d\d bytes, expected at most 80000"):
+        pair.device.send_frame(frame(0, payload=bytes(90_000)))
+    pair.device.send_frame(frame(0, payload=bytes(70_000)))
+    assert pair.send_to_cloud() == [frame(0, payload=bytes(70_000))]
+
+
+@pytest.mark.parametrize("limit", [0, ENVELOPE_ONLY_BYTES - 1, MOST_MESSAGE_BYTES + 1, 2**62])
+def test_a_server_must_take_what_every_session_has_to_say_and_no_more_than_fits(
+    limit: int,
+) -> None:
+    pair = SessionPair()
+    pair.shake_hands()
+    welcome = Welcome(next_seq=0, durable=True, max_message_bytes=limit)
+    with pytest.raises(RemoteProtocolError, match=f"server takes messages of up to {limit} bytes"):
+        feed(pair.device, encoded(welcome))
 
 
 def test_a_device_that_ignores_the_limit_of_the_server_is_refused_for_it() -> None:
-    cloud = SessionPair(max_message_bytes=5000).open().cloud
-    with pytest.raises(LimitPassed, match=r"message is 60\d\d bytes, expected at most 5000"):
-        feed(cloud, encoded(frame(0, payload=bytes(6000))))
+    cloud = SessionPair(max_message_bytes=80_000).open().cloud
+    with pytest.raises(LimitPassed, match=r"message is 900\d\d bytes, expected at most 80000"):
+        feed(cloud, encoded(frame(0, payload=bytes(90_000))))
 
 
 def test_a_heartbeat_goes_either_way_and_means_nothing_else() -> None:

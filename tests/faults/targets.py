@@ -36,7 +36,7 @@ from offload.messages import (
 )
 from offload.session import CloudSession, DeviceSession, OpenRequested
 from offload.values import unpack
-from offload.wire import ENVELOPE_ONLY_BYTES, MAX_MESSAGE_BYTES, Decoder
+from offload.wire import MAX_MESSAGE_BYTES, Decoder
 from tests.faults.parts import Part, read_stream
 from tests.faults.recordings import Recording, decoded, load_recordings
 
@@ -250,8 +250,7 @@ def _run_open_device(case: Case, tally: Tally) -> None:
 
 def _stand_in(session: DeviceSession, welcome: Welcome, stop: int) -> None:
     """Send one range instead of all that the device sent in the recording."""
-    # To a server that takes less there is nothing to say, and so nothing that it may acknowledge.
-    if welcome.next_seq < stop and welcome.max_message_bytes >= ENVELOPE_ONLY_BYTES:
+    if welcome.next_seq < stop:
         whole = OutcomeRange(
             first=welcome.next_seq, count=stop - welcome.next_seq, outcome=Outcome.DROPPED
         )

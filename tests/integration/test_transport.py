@@ -168,6 +168,7 @@ def test_the_cloud_receives_into_its_buffer_answers_and_learns_of_the_end(
                 on_made=made.set_result,
                 buffer=lambda: memoryview(place),
                 on_bytes=lambda count: received.set_result(bytes(place[:count])),
+                on_full=lambda: None,
                 on_lost=lost.set_result,
             ),
             sock=listener,

@@ -9,11 +9,20 @@ from contextlib import closing
 
 import pytest
 
-from offload.messages import Acknowledgement, Ended, Frame, Outcome, OutcomeRange
+from offload.dialer import Dialer, Server
+from offload.messages import (
+    HEARTBEAT,
+    Acknowledgement,
+    Control,
+    Ended,
+    Frame,
+    Outcome,
+    OutcomeRange,
+)
 from offload.outbox import Delivered
-from offload.session import CloudEvent, CloudSession, OpenRequested
+from offload.session import SILENCE_S, TICK_S, CloudEvent, CloudSession, OpenRequested
 from offload.transport import listening_sockets
-from offload.uplink import Server, Uplink
+from offload.uplink import Uplink
 from tests.session_pair import frame, joined, opening
 
 pytestmark = pytest.mark.integration
@@ -32,6 +41,8 @@ class SlowCloud(threading.Thread):
         self.may_read = threading.Event()
         self.sessions = 0
         self.hang_up_after_bytes = 0
+        self.is_silent = False
+        self.controls: list[Control] = []
         self._listener = listener
         self._read_bytes = read_bytes
         self._next_seq = 0
@@ -62,6 +73,11 @@ class SlowCloud(threading.Thread):
     def _handle(self, session: CloudSession, event: CloudEvent) -> None:
         if isinstance(event, OpenRequested):
             session.accept(next_seq=self._next_seq, durable=True)
+            return
+        if isinstance(event, Control):
+            self.controls.append(event)
+            if not self.is_silent:
+                session.send_heartbeat()
             return
         assert self.may_read.wait(LONG_S)
         if isinstance(event, Frame):
@@ -99,7 +115,8 @@ def opened(listener: socket.socket) -> Iterator[Open]:
         cloud.hang_up_after_bytes = hang_up_after_bytes
         cloud.start()
         server = Server(host="127.0.0.1", port=listener.getsockname()[1])
-        uplink = Uplink(servers=(server,), token=None, opening=opening(), window=64)
+        dialer = Dialer(servers=(server,), token=None, retry_for_s=None)
+        uplink = Uplink(dialer=dialer, opening=opening(), window=64)
         uplinks.append(uplink)
         uplink.start()
         assert uplink.wait_until_open(timeout_s=LONG_S) is not None
@@ -117,6 +134,13 @@ def finish(uplink: Uplink) -> list[Delivered]:
         delivered += uplink.take_deliveries()
         assert time.monotonic() < by_s
     return delivered + uplink.take_deliveries()
+
+
+def wait_until(holds: Callable[[], bool], *, within_s: float) -> None:
+    by_s = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < by_s
+        time.sleep(0.02)
 
 
 def payloads(count: int) -> list[bytes]:
@@ -174,3 +198,18 @@ def test_what_was_cut_off_in_the_middle_of_a_message_is_sent_again_from_its_begi
     assert cloud.sessions == 2
     assert uplink.state().reconnects == 1
     assert [bytes(each.buffers[0]) for each in cloud.frames] == sent
+
+
+def test_an_idle_device_gives_signs_of_life_and_notices_when_the_cloud_gives_none(
+    opened: Open,
+) -> None:
+    uplink, cloud = opened()
+    began_s = time.monotonic()
+    wait_until(lambda: len(cloud.controls) >= 2, within_s=6.0)
+    assert {each.name for each in cloud.controls} == {HEARTBEAT}
+    assert time.monotonic() - began_s > 1.5
+    cloud.is_silent = True
+    silent_s = time.monotonic()
+    wait_until(lambda: uplink.state().reconnects == 1, within_s=10.0)
+    # One tick less than it may be silent, since its last word is not timed here.
+    assert SILENCE_S - 2 * TICK_S < time.monotonic() - silent_s < SILENCE_S + 2 * TICK_S
