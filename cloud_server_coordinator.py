@@ -13,29 +13,29 @@ import logging
 import math
 import os
 import signal
+import ssl
 import sys
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
 from offload import values as wire_values
-from offload.arguments import (
-    check_writable,
-    report_error,
-    write_summary,
-)
-from offload.auth import ServerTokens, load_device_token, load_server_tokens, new_nonce
+from offload.access import Access
+from offload.acknowledging import acknowledgements
+from offload.admission import Admission, Arrival, allow_open_files
+from offload.arguments import check_writable, report_error, write_summary
+from offload.auth import new_nonce
 from offload.buffers import BufferPool
 from offload.cloud_options import Options, parse
 from offload.cloud_report import StreamCounts, summarise
-from offload.cloud_transport import CloudConnection
+from offload.cloud_setup import load_apps, load_tls, load_tokens
+from offload.cloud_transport import CloudConnection, log_failure
 from offload.collector import collect_rarely
-from offload.device_link import DeviceLink
+from offload.device_link import Client, DeviceLink
 from offload.errors import (
-    ConfigurationError,
     OffloadError,
     PayloadError,
     RemoteProtocolError,
@@ -43,13 +43,16 @@ from offload.errors import (
 )
 from offload.executors.opencv import share_processors
 from offload.executors.threads import Lane, Quickness, ThreadPool
+from offload.frame_memory import FrameMemory
+from offload.keyed_locks import KeyedLocks
+from offload.link_watch import LOOK_EVERY_S
 from offload.load import LoadMeter
-from offload.loading import App, load_app
+from offload.loading import App
 from offload.logs import Mishaps, end_with_any_thread
 from offload.messages import (
     DRAIN,
+    HEARTBEAT,
     WATCH,
-    Acknowledgement,
     Control,
     End,
     Ended,
@@ -57,13 +60,15 @@ from offload.messages import (
     Outcome,
     OutcomeRange,
     RefusalCode,
-    TaskTime,
-    extend_ranges,
 )
 from offload.results import ResultsStore, StreamCommit, open_results, unpack_state
+from offload.results_store import StreamRecord
 from offload.results_writer import Finished, ResultsWriter, no_state, settle
-from offload.session import CloudEvent, CloudSession, OpenRequested
+from offload.session import CloudEvent, CloudSession, OpenRequested, SecretFor
+from offload.stored_frames import StoredFrames
+from offload.stream_table import StreamTable
 from offload.transport import bound_endpoint, listening_sockets
+from offload.wire import Admit
 from task_interface import BoundPipeline, Context, PipelineRun, first_difference
 
 logger = logging.getLogger("cloud")
@@ -88,17 +93,14 @@ MAX_WAITING_BYTES: Final = 256 * 1024 * 1024
 QUICK_S: Final = 200e-6
 QUICK_IN_A_ROW: Final = 32
 
-# Each acknowledgement is a system call here, and wakes a thread there. Frames that the loop ran
-# itself are acknowledged together while the next ones are coming in, but none waits longer.
-GROUPED_FRAMES: Final = 8
-GROUPING_S: Final = 1e-3
-
 # Memory for payloads that is kept for the next ones: a window of pictures of some devices.
 MAX_IDLE_BUFFER_BYTES: Final = 64 * 1024 * 1024
 
-# An acknowledgement fits its envelope of 64 KiB: an exception has two texts of 300 characters.
-MAX_EXCEPTIONS: Final = 20
-MAX_RESIDENCES: Final = 512
+# A waiting frame, or run of ended frames, has objects beside its payload: message, job, outcome.
+FRAME_OBJECTS_BYTES: Final = 4096
+
+# A loop that comes round so late was held up: it has not read what the devices said meanwhile.
+HELD_UP_S: Final = 1.0
 
 # How often the machine's load is measured for the acknowledgements.
 LOAD_PERIOD_S: Final = 1.0
@@ -113,6 +115,7 @@ class Stream:
         counts: Its place in the summary.
         owner: Name of the token that opened it.
         put: Hands a finished frame to the writer.
+        memory: Where its frames are counted while they wait.
         keeps_results: Whether the state of its tasks is to be stored with every result; else it is
             only when the stream ends, since it lives here until then.
     """
@@ -125,6 +128,7 @@ class Stream:
         counts: StreamCounts,
         owner: str,
         put: Callable[[Finished], None],
+        memory: FrameMemory,
         keeps_results: bool,
     ) -> None:
         """Start at rest, with fresh tasks."""
@@ -143,6 +147,9 @@ class Stream:
         self._picture_lock = threading.Lock()
         self.mishaps = Mishaps()
         self.snapshot = self.bound.snapshot if keeps_results else no_state
+        # Whether the store can bring the tasks' state back.
+        self.may_be_forgotten = keeps_results and not app.pipeline.forgetful
+        self._memory = memory
         self._lane = lane
         self._quick = {
             split: Quickness(limit_s=QUICK_S, in_a_row=QUICK_IN_A_ROW)
@@ -155,14 +162,26 @@ class Stream:
         return self.waiting_frames > MAX_WAITING_FRAMES or self.waiting_bytes > MAX_WAITING_BYTES
 
     def submit_frame(self, frame: Frame) -> None:
-        """Run the frame's tasks on the lane; its outcome goes to the writer in order."""
+        """Run the frame's tasks on the lane; its outcome goes to the writer in order.
+
+        Its bytes are reserved already.
+        """
         work = _FrameWork(self, frame)
-        self._enter(1, work.held_bytes)
+        self._enter(work.held_bytes)
         if not (
             self._quick[frame.split]
             and self._lane.run_inline(free=work.run_free, ordered=work.run_ordered)
         ):
             self._lane.submit(free=work.run_free, ordered=work.run_ordered)
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether all of its frames are stored."""
+        return self.at_rest.is_set()
+
+    def drop_picture(self) -> None:
+        """Forget the newest picture."""
+        self.picture = None
 
     def show(self, picture: object) -> None:
         """Keep the newest picture of the stream for whoever watches."""
@@ -178,13 +197,13 @@ class Stream:
     def submit_ended(self, ranges: Sequence[OutcomeRange]) -> None:
         """Hand frames that ended on the device to the writer, in order with the others."""
         for each in ranges:
-            self._enter(1, 0)
+            self._enter(0)
             finished = Finished(stream=self.name, outcome=each)
             self._lane.submit(free=_nothing, ordered=partial(self._pass_on, finished))
 
     def submit_end(self, next_seq: int) -> None:
         """Mark the stream as complete, after all of its frames."""
-        self._enter(1, 0)
+        self._enter(0)
         nothing = OutcomeRange(first=next_seq, count=0, outcome=Outcome.DROPPED)
         self._lane.submit(free=_nothing, ordered=partial(self._close, nothing))
 
@@ -192,12 +211,14 @@ class Stream:
         """Book a frame as stored: it no longer waits here."""
         self.waiting_frames -= 1
         self.waiting_bytes -= finished.held_bytes
+        self._memory.release(finished.held_bytes + FRAME_OBJECTS_BYTES)
         if self.waiting_frames == 0:
             self.at_rest.set()
 
-    def _enter(self, frames: int, held_bytes: int) -> None:
-        self.waiting_frames += frames
+    def _enter(self, held_bytes: int) -> None:
+        self.waiting_frames += 1
         self.waiting_bytes += held_bytes
+        self._memory.hold(FRAME_OBJECTS_BYTES)
         self.at_rest.clear()
 
     def _close(self, nothing: OutcomeRange, _: object) -> None:
@@ -319,19 +340,28 @@ class CloudServer:
         options: What the user asked for.
         apps: The pipelines, by name.
         store: Where results are kept.
-        tokens: Who may come in.
+        access: Who may come in.
+        tls: What TLS needs; None to speak without.
     """
 
     def __init__(
-        self, options: Options, apps: Mapping[str, App], store: ResultsStore, tokens: ServerTokens
+        self,
+        options: Options,
+        apps: Mapping[str, App],
+        store: ResultsStore,
+        access: Access,
+        tls: ssl.SSLContext | None,
     ) -> None:
         """Prepare; nothing listens yet."""
         self._links: set[DeviceLink] = set()
+        self._clients: dict[Client, DeviceLink] = {}
         self._stream_of: dict[DeviceLink, Stream] = {}
         self._options = options
         self._apps = apps
         self._store = store
-        self._tokens = tokens
+        self._access = access
+        self._tls = tls
+        self._memory = FrameMemory(limit_bytes=options.memory_bytes)
         self._buffers = BufferPool(max_idle_bytes=MAX_IDLE_BUFFER_BYTES)
         self._pool = ThreadPool(options.workers)
         share_processors(self._pool.workers)
@@ -339,18 +369,14 @@ class CloudServer:
         self._shared_lanes = {
             name: self._pool.lane() for name, app in apps.items() if app.pipeline.one_at_a_time
         }
-        self._streams: dict[str, Stream] = {}
-        self._opening: dict[str, asyncio.Lock] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._counts: dict[str, StreamCounts] = {}
+        self._streams = StreamTable[Stream]()
+        self._opening_locks = KeyedLocks()
+        self._opening: dict[DeviceLink, asyncio.Task[None]] = {}
         self._refused: Counter[str] = Counter()
         self._load = LoadMeter()
         self._load_share = 0.0
         self._stop = asyncio.Event()
         self._signals = 0
-        # What was stored and not acknowledged yet; filled by the writer, emptied by the loop.
-        self._stored: deque[Finished] = deque()
-        self._will_acknowledge = False
 
     async def run(self) -> int:
         """Serve until told to stop, then write the report.
@@ -359,21 +385,31 @@ class CloudServer:
             ConfigurationError: The address or port cannot be listened on.
         """
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(log_failure)
         sockets = listening_sockets(self._options.bind, self._options.port)
+        allow_open_files(self._options.max_clients)
         self._loop = loop
-        self._loop_thread = threading.get_ident()
-        self._writer = ResultsWriter(self._store, on_committed=self._committed)
+        self._stored = StoredFrames(loop, self.acknowledge_stored)
+        self._writer = ResultsWriter(self._store, on_committed=self._stored.put)
         for each in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(each, self._signalled)
-        servers = [await loop.create_server(self._accept, sock=each) for each in sockets]
+        loop.add_signal_handler(signal.SIGHUP, self._reload_tokens)
+        admission = Admission(
+            sockets, make_connection=self._make_link, on_refused=self.note_refusal, tls=self._tls
+        )
+        admission.start()
         for each_socket in sockets:
             sys.stdout.write(f"listening on {bound_endpoint(each_socket)}\n")
         sys.stdout.flush()
         collect_rarely()
         self._measure_load()
+        self._look_after_links(loop.time())
         await self._stop.wait()
-        for server in servers:
-            server.close()
+        admission.stop()
+        return await self._finish()
+
+    async def _finish(self) -> int:
+        """Drain, write the report, and return the exit code."""
         began_s = time.monotonic()
         drained = await self._drain()
         left_s = max(LAST_COMMIT_S, DRAIN_S - (time.monotonic() - began_s))
@@ -400,18 +436,16 @@ class CloudServer:
         match event:
             case OpenRequested():
                 # The device has proved who it is; frames of its last session may take long.
-                link.opened()
-                task = asyncio.get_running_loop().create_task(self._open(link, event))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                link.settle()
+                self._let_in(link, event)
             case Frame():
                 self._take_frame(link, event)
             case Ended():
                 self._stream_of[link].submit_ended(event.ranges)
             case End():
                 self._stream_of[link].submit_end(event.next_seq)
-            case Control():
-                logger.debug("control_ignored", extra={"control": event.name})
+            case Control(name=name) if name != HEARTBEAT:
+                logger.debug("control_ignored", extra={"control": name})
 
     def link_made(self, link: DeviceLink) -> None:
         """Take note of a device that has connected."""
@@ -419,29 +453,42 @@ class CloudServer:
 
     def link_lost(self, link: DeviceLink, reason: str) -> None:
         """Keep a stream's state for when its device comes back."""
-        if not link.is_open:
-            self._links.discard(link)
-        stream = self._stream_of.pop(link, None)
-        if stream is None or stream.link is not link:
-            return
-        stream.link = None
-        stream.counts.duplicates_ignored += link.session.duplicates_ignored
-        if stream.name in self._streams:
+        self._make_room(link)
+        if opening := self._opening.pop(link, None):
+            opening.cancel()
+        if stream := self._stream_of.pop(link, None):
+            stream.link = None
+            stream.counts.duplicates_ignored += link.session.duplicates_ignored
+            self._streams.leave(stream, now=time.monotonic())
             logger.info("session_lost", extra={"stream": stream.name, "reason": reason})
 
-    def note_refusal(self, why: str, link: DeviceLink, reason: str) -> None:
+    def link_gone(self, link: DeviceLink) -> None:
+        """Forget a connection that has ended."""
+        self._links.discard(link)
+
+    def note_refusal(self, why: str, peer: str, reason: str) -> None:
         """Count a refusal and say it."""
         self._refused[why] += 1
-        logger.warning("refused", extra={"peer": link.connection.peer, "reason": reason})
+        logger.warning("refused", extra={"why": why, "peer": peer, "reason": reason})
 
-    def _accept(self) -> CloudConnection:
-        session = CloudSession(
-            secret_for=self._tokens.secret_for,
+    def _make_link(self, arrival: Arrival) -> CloudConnection:
+        return DeviceLink(
+            self,
+            arrival,
+            credential=self._access.new_credential(),
+            memory=self._memory,
+            make_session=self._make_session,
+        ).connection
+
+    def _make_session(self, secret_for: SecretFor, admit: Admit) -> CloudSession:
+        return CloudSession(
+            secret_for=secret_for,
             insecure=self._options.insecure,
             nonce=new_nonce(),
+            max_message_bytes=self._options.max_frame_bytes,
             take_memory=self._buffers.take,
+            admit=admit,
         )
-        return DeviceLink(self, session).connection
 
     def _signalled(self) -> None:
         self._signals += 1
@@ -450,52 +497,69 @@ class CloudServer:
             os._exit(130)
         self._stop.set()
 
+    def _reload_tokens(self) -> None:
+        self._access.reload()
+        for link in list(self._links):
+            if link.credential.is_withdrawn:
+                link.refuse(RefusalCode.TOKEN, f"token {link.credential.token!r} was withdrawn")
+
     def _measure_load(self) -> None:
         self._load_share = self._load.machine_share() or 0.0
-        asyncio.get_running_loop().call_later(LOAD_PERIOD_S, self._measure_load)
+        self._loop.call_later(LOAD_PERIOD_S, self._measure_load)
+
+    def _look_after_links(self, due_s: float) -> None:
+        """Find connections that do not live any more, and show the others that we do."""
+        now = self._loop.time()
+        for link in list(self._links):
+            if now - due_s > HELD_UP_S:
+                link.look_away()
+            else:
+                link.look(now)
+        self._streams.forget_idle(now=time.monotonic())
+        self._loop.call_later(LOOK_EVERY_S, self._look_after_links, now + LOOK_EVERY_S)
 
     # Opening a stream.
 
-    async def _open(self, link: DeviceLink, request: OpenRequested) -> None:
-        """Check that the two ends fit, and let the device go on where its stream stands."""
+    def _let_in(self, link: DeviceLink, request: OpenRequested) -> None:
+        """Check that the two ends fit, and that there is room for one more."""
         opening = request.opening
         app = self._apps.get(opening.app)
         if app is None:
-            self._refuse_pipeline(
-                link,
-                f"server does not run app {opening.app!r:.80}, only {', '.join(self._apps)}",
-            )
+            reason = f"server does not run app {opening.app!r:.80}, only {', '.join(self._apps)}"
+            link.refuse(RefusalCode.PIPELINE, reason)
             return
         if difference := first_difference(opening.fingerprint, app.pipeline.fingerprint()):
-            self._refuse_pipeline(link, f"app {opening.app!r} differs: {difference}")
+            link.refuse(RefusalCode.PIPELINE, f"app {opening.app!r} differs: {difference}")
             return
-        async with self._opening.setdefault(opening.stream, asyncio.Lock()):
-            await self._take_over(request)
-            if link.is_open:
-                try:
-                    await self._enter_stream(link, request, app)
-                except OffloadError as error:
-                    logger.error("stream_not_opened", extra={"reason": str(error)})
-                    link.refuse(RefusalCode.INTERNAL, f"stream cannot be opened: {error}")
-
-    async def _take_over(self, request: OpenRequested) -> None:
-        """End an older session of the same stream, and wait until its frames are stored."""
-        stream = self._streams.get(request.opening.stream)
-        if stream is None:
-            return
-        if stream.link is not None and stream.owner == request.owner:
-            older = stream.link
-            reason = f"stream {stream.name!r} was taken over by a newer connection"
-            self.note_refusal("taken_over", older, reason)
+        client = Client(owner=request.owner, app=app.name, stream=opening.stream)
+        if older := self._clients.get(client):
+            reason = f"stream {opening.stream!r} was taken over by a newer connection"
             older.refuse(RefusalCode.TAKEN_OVER, reason)
-        if stream.owner == request.owner:
-            await stream.at_rest.wait()
+        elif len(self._clients) >= self._options.max_clients:
+            link.refuse(RefusalCode.BUSY, f"server serves {len(self._clients)} clients already")
+            return
+        link.client = client
+        self._clients[client] = link
+        self._opening[link] = self._loop.create_task(self._open(link, request, app))
+
+    async def _open(self, link: DeviceLink, request: OpenRequested, app: App) -> None:
+        """Let the device go on where its stream stands; cancelled if it goes before that."""
+        name = request.opening.stream
+        async with self._opening_locks.hold(name):
+            stream = self._streams.get(name)
+            if stream is not None and stream.owner == request.owner:
+                # Frames of an older session come first.
+                await stream.at_rest.wait()
+            try:
+                await self._enter_stream(link, request, app)
+            except OffloadError as error:
+                logger.error("stream_not_opened", extra={"reason": str(error)})
+                link.refuse(RefusalCode.INTERNAL, f"stream cannot be opened: {error}")
 
     async def _enter_stream(self, link: DeviceLink, request: OpenRequested, app: App) -> None:
         opening = request.opening
-        loop = asyncio.get_running_loop()
-        record = await loop.run_in_executor(
-            None,
+        in_thread = partial(self._loop.run_in_executor, None)
+        record = await in_thread(
             partial(
                 self._store.open_stream,
                 stream=opening.stream,
@@ -503,12 +567,11 @@ class CloudServer:
                 app=app.name,
                 owner=request.owner,
                 now=time.time(),
-            ),
+            )
         )
         if record.owner != request.owner or record.app != app.name:
             what = "another token" if record.owner != request.owner else f"app {record.app!r}"
             reason = f"stream {opening.stream!r} belongs to {what}: choose another --stream"
-            self.note_refusal("owner", link, reason)
             link.refuse(RefusalCode.OWNER, reason)
             return
         next_seq = record.next_seq
@@ -519,16 +582,13 @@ class CloudServer:
                 "position_adopted", extra={"stream": record.stream, "stored": record.next_seq}
             )
             commit = StreamCommit(stream=record.stream, next_seq=next_seq, at=time.time())
-            await loop.run_in_executor(None, self._store.commit, [commit])
-        exceptions = await loop.run_in_executor(
-            None, self._store.ended_between, record.stream, opening.position, next_seq
+            await in_thread(self._store.commit, [commit])
+        exceptions = await in_thread(
+            self._store.ended_between, record.stream, opening.position, next_seq
         )
-        if not link.is_open:
-            return
-        has_its_state = record.stream in self._streams
-        stream = self._stream_for(record.stream, opening.device, request.owner, app, next_seq)
-        if record.state is not None and not has_its_state:
-            stream.bound.restore(unpack_state(record.state))
+        make = partial(self._make_stream, record, app, next_seq)
+        stream = self._streams.enter(record.stream, make)
+        del self._opening[link]
         stream.link, self._stream_of[link] = link, stream
         link.session.accept(next_seq=next_seq, durable=self._store.durable, exceptions=exceptions)
         if self._options.watch_fps:
@@ -546,24 +606,22 @@ class CloudServer:
             },
         )
 
-    def _stream_for(self, name: str, device: str, owner: str, app: App, next_seq: int) -> Stream:
-        if name not in self._streams:
-            counts = self._counts.setdefault(
-                name, StreamCounts(stream=name, device=device, app=app.name, next_seq=next_seq)
-            )
-            self._streams[name] = Stream(
-                app=app,
-                lane=self._shared_lanes.get(app.name) or self._pool.lane(),
-                counts=counts,
-                owner=owner,
-                put=self._writer.put,
-                keeps_results=self._store.durable,
-            )
-        return self._streams[name]
-
-    def _refuse_pipeline(self, link: DeviceLink, reason: str) -> None:
-        self.note_refusal("pipeline", link, reason)
-        link.refuse(RefusalCode.PIPELINE, reason)
+    def _make_stream(self, record: StreamRecord, app: App, next_seq: int) -> Stream:
+        """Return a stream in memory, with its tasks as the store knows them."""
+        stream = Stream(
+            app=app,
+            lane=self._shared_lanes.get(app.name) or self._pool.lane(),
+            counts=self._streams.tally.of(
+                stream=record.stream, device=record.device, app=app.name, next_seq=next_seq
+            ),
+            owner=record.owner,
+            put=self._writer.put,
+            memory=self._memory,
+            keeps_results=self._store.durable,
+        )
+        if record.state is not None:
+            stream.bound.restore(unpack_state(record.state))
+        return stream
 
     # Frames and their acknowledgements.
 
@@ -573,91 +631,55 @@ class CloudServer:
             raise RemoteProtocolError(
                 f"frame {frame.seq} has split {frame.split}, which is no split"
             )
+        link.reserved_bytes -= frame.held_bytes
         stream.submit_frame(frame)
         if stream.is_crowded:
-            link.connection.set_reading(False)
-
-    def _committed(self, batch: Sequence[Finished]) -> None:
-        """Take note, in the thread that stored it, of what can be acknowledged."""
-        self._stored.extend(batch)
-        # The loop looks itself after what it ran itself. For others, waking it costs more than most
-        # tasks: once is enough, until it has come round.
-        if not self._will_acknowledge and threading.get_ident() != self._loop_thread:
-            self._will_acknowledge = True
-            self._loop.call_soon_threadsafe(self.acknowledge_stored)
+            link.set_crowded(True)
 
     def events_handled(self, link: DeviceLink) -> None:
-        """Tell the devices what is stored, unless it can wait for what is already on its way."""
-        if not self._stored:
-            return
-        if len(self._stored) >= GROUPED_FRAMES or not link.connection.has_more:
-            self.acknowledge_stored()
-        elif not self._will_acknowledge:
-            self._will_acknowledge = True
-            self._loop.call_later(GROUPING_S, self.acknowledge_stored)
+        """Tell the devices what is stored, and wait if too much is in memory."""
+        if self._memory.is_full:
+            link.wait_for_memory()
+        self._stored.look(link.connection)
 
     def acknowledge_stored(self) -> None:
         """Tell the devices what is stored now."""
-        self._will_acknowledge = False
-        by_stream: dict[str, deque[Finished]] = {}
-        while self._stored:
-            each = self._stored.popleft()
-            by_stream.setdefault(each.stream, deque()).append(each)
-        for name, finished in by_stream.items():
-            stream = self._streams[name]
-            link = stream.link
-            while finished:
-                self._acknowledge_some(stream, finished)
-            if link is not None:
-                link.flush()
-                link.connection.set_reading(not stream.is_crowded)
-
-    def _acknowledge_some(self, stream: Stream, finished: deque[Finished]) -> None:
-        """Acknowledge as many frames as fit one message."""
         now = time.monotonic()
-        exceptions: list[OutcomeRange] = []
-        residences_s: list[float] = []
-        times: dict[int, TaskTime] = {}
-        next_seq = 0
-        closes = False
-        while finished and len(exceptions) < MAX_EXCEPTIONS and len(residences_s) < MAX_RESIDENCES:
-            each = finished.popleft()
-            stream.leave(each)
-            next_seq = each.outcome.stop
-            closes = closes or each.closes
-            if not each.closes:
-                stream.counts.add(each, now)
-            if each.received_s is not None:
-                residences_s.append(now - each.received_s)
-                if each.outcome.outcome is not Outcome.RESULT:
-                    extend_ranges(exceptions, each.outcome)
-            _add_times(times, each.task_seconds)
-        if stream.link is None:
-            if closes:
-                self._close_stream(stream)
-            return
-        stream.link.session.acknowledge(
-            Acknowledgement(
-                next_seq=next_seq,
-                exceptions=tuple(exceptions),
-                residences_s=tuple(residences_s),
-                task_times=tuple(times.values()),
-                load=self._load_share,
-            )
-        )
-        if closes:
-            stream.link.session.confirm_end()
+        for name, finished in self._stored.take().items():
+            stream = self._streams.get(name)
+            assert stream is not None
+            for each in finished:
+                stream.leave(each)
+                if not each.closes:
+                    stream.counts.add(each, now)
+            self._acknowledge(stream, finished, now)
+
+    def _acknowledge(self, stream: Stream, finished: Sequence[Finished], now: float) -> None:
+        link = stream.link
+        if link is not None:
+            for each in acknowledgements(finished, now=now, load=self._load_share):
+                link.session.acknowledge(each)
+        if finished[-1].closes:
+            if link is not None:
+                link.session.confirm_end()
             self._close_stream(stream)
+        if link is not None:
+            link.flush()
+            link.set_crowded(stream.is_crowded)
+
+    def _make_room(self, link: DeviceLink) -> None:
+        """Count the link's device as a client no longer."""
+        if link.client is not None:
+            del self._clients[link.client]
+            link.client = None
 
     def _close_stream(self, stream: Stream) -> None:
-        """Forget a complete stream; its counts stay for the report."""
-        del self._streams[stream.name]
-        if stream.link is not None:
-            stream.counts.duplicates_ignored += stream.link.session.duplicates_ignored
+        if (link := stream.link) is not None:
+            self._make_room(link)
+            del self._stream_of[link]
+            stream.counts.duplicates_ignored += link.session.duplicates_ignored
             stream.link = None
-        lock = self._opening.get(stream.name)
-        if lock is not None and not lock.locked():
-            del self._opening[stream.name]
+        self._streams.close(stream)
         logger.info("stream_ended", extra=stream.counts.report())
 
     # The end.
@@ -668,12 +690,14 @@ class CloudServer:
         Returns:
             Whether all that was here could be finished in time.
         """
-        logger.info("draining", extra={"streams": len(self._streams)})
-        for link, stream in list(self._stream_of.items()):
-            if stream.link is link:
+        logger.info("draining", extra={"streams": len(self._stream_of)})
+        for link in list(self._links):
+            if link in self._stream_of:
                 link.session.send_control(Control(name=DRAIN))
                 link.flush()
-        waits = [stream.at_rest.wait() for stream in self._streams.values()]
+            else:
+                link.refuse(RefusalCode.DRAINING, "the server is shutting down")
+        waits = [stream.at_rest.wait() for stream in self._streams.all()]
         drained = True
         try:
             await asyncio.wait_for(asyncio.gather(*waits), DRAIN_S)
@@ -687,29 +711,19 @@ class CloudServer:
         return drained
 
     def _summary(self) -> dict[str, object]:
-        for stream in self._streams.values():
-            if stream.link is not None:
-                stream.counts.duplicates_ignored += stream.link.session.duplicates_ignored
-        return summarise(list(self._counts.values()), refused=self._refused, load=self._load)
-
-
-def _add_times(times: dict[int, TaskTime], seconds: Mapping[int, float]) -> None:
-    for task, spent_s in seconds.items():
-        before = times.get(task)
-        times[task] = TaskTime(
-            task=task,
-            runs=1 + (before.runs if before else 0),
-            seconds=spent_s + (before.seconds if before else 0.0),
-        )
+        for link, stream in self._stream_of.items():
+            stream.counts.duplicates_ignored += link.session.duplicates_ignored
+        return summarise(self._streams.tally, refused=self._refused, load=self._load)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the cloud program and return its exit code."""
     try:
         options = parse(sys.argv[1:] if arguments is None else arguments, os.environ)
-        apps = _load_apps(options.apps)
+        apps = load_apps(options.apps)
         check_writable(options.summary)
-        tokens = _load_tokens(options)
+        tls = load_tls(options.tls)
+        tokens = load_tokens(options.token_file, insecure=options.insecure, environment=os.environ)
         store = open_results(options.results)
         end_with_any_thread()
         if not store.durable:
@@ -717,7 +731,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "results_not_kept",
                 extra={"why": "--results none: exactly once holds only while this server lives"},
             )
-        return asyncio.run(_serve(options, apps, store, tokens))
+        return asyncio.run(_serve(options, apps, store, Access(tokens), tls))
     except OffloadError as error:
         return report_error(error)
     except KeyboardInterrupt:
@@ -725,43 +739,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _serve(
-    options: Options, apps: Mapping[str, App], store: ResultsStore, tokens: ServerTokens
+    options: Options,
+    apps: Mapping[str, App],
+    store: ResultsStore,
+    access: Access,
+    tls: ssl.SSLContext | None,
 ) -> int:
-    return await CloudServer(options, apps, store, tokens).run()
-
-
-def _load_apps(specs: Sequence[str]) -> dict[str, App]:
-    apps: dict[str, App] = {}
-    for spec in specs:
-        app = load_app(spec, source=None)
-        if app.name in apps:
-            raise ConfigurationError(f"app {app.name!r} is given twice")
-        apps[app.name] = app
-        for name in app.pipeline.forgetful:
-            logger.warning(
-                "state_not_kept",
-                extra={"app": app.name, "task": name, "why": "it has no snapshot and restore"},
-            )
-    return apps
-
-
-def _load_tokens(options: Options) -> ServerTokens:
-    """Load the tokens; on the first start make one, and say how a device gets it."""
-    if options.insecure:
-        logger.warning("insecure", extra={"why": "any peer is accepted"})
-        if options.token_file is None and load_device_token(None, os.environ) is None:
-            return ServerTokens(tokens={}, path=None, created=False)
-    # A server that accepts anybody still proves itself to devices that have a token of its.
-    tokens = load_server_tokens(options.token_file, os.environ)
-    if tokens.created:
-        sys.stderr.write(
-            f"made a token in {tokens.path}: this user's programs find it by themselves; "
-            "a device on another machine gets a copy of that file with --token-file\n"
-        )
-        if sys.stderr.isatty():
-            for token in tokens.tokens.values():
-                sys.stderr.write(f"  or there: export OFFLOAD_TOKEN={token.line()}\n")
-    return tokens
+    return await CloudServer(options, apps, store, access, tls).run()
 
 
 if __name__ == "__main__":

@@ -11,10 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from offload.arguments import Parser, add_common_options, count, positive
+from offload.arguments import Parser, add_common_options, count, positive, size
+from offload.errors import ConfigurationError
 from offload.logs import set_up_logs
+from offload.values import MAX_DECODED_BYTES
+from offload.wire import ENVELOPE_ONLY_BYTES, MAX_MESSAGE_BYTES
 
 DEFAULT_APP: Final = "ball_tracking_example"
+
+# Each client is a connection and a stream with its tasks; more of them need a larger machine.
+DEFAULT_MAX_CLIENTS: Final = 1024
+
+# A frame beside its envelope takes as much at least; past the most a length is a mistake.
+LEAST_MAX_FRAME_BYTES: Final = ENVELOPE_ONLY_BYTES
+MOST_MAX_FRAME_BYTES: Final = 1024**3
+
+# Frames of all devices, as they came and decoded: some windows of raw pictures.
+DEFAULT_MEMORY_BYTES: Final = 1024**3
 
 EXAMPLES: Final = """examples:
   python3 cloud_server_coordinator.py
@@ -38,7 +51,20 @@ class Options:
     watch_fps: float
     insecure: bool
     token_file: Path | None
+    tls: "TlsFiles | None"
+    max_clients: int
+    max_frame_bytes: int
+    memory_bytes: int
     summary: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFiles:
+    """The server's certificate and key, and whose certificates devices must have, if any."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None
 
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
@@ -81,6 +107,8 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         help="ask devices for pictures, at most so many a second of each stream (default: none)",
     )
     add("--insecure", action="store_true", help="accept peers that know no token")
+    _add_tls(parser)
+    _add_limits(parser)
     add_common_options(parser, environment)
     parsed = parser.parse_args(arguments)
     set_up_logs(level=parsed.log_level, style=parsed.log_format)
@@ -93,8 +121,81 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         watch_fps=parsed.watch,
         insecure=parsed.insecure,
         token_file=parsed.token_file,
+        tls=_tls_files(parsed),
+        max_clients=parsed.max_clients,
+        max_frame_bytes=parsed.max_frame,
+        memory_bytes=_memory_bytes(parsed),
         summary=parsed.summary,
     )
+
+
+def _add_tls(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--tls-cert", type=Path, metavar="F", help="speak TLS 1.3, with this certificate")
+    add("--tls-key", type=Path, metavar="F", help="the private key of --tls-cert")
+    add("--tls-client-ca", type=Path, metavar="F", help="ask devices for a certificate of this CA")
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--max-clients",
+        type=count,
+        default=DEFAULT_MAX_CLIENTS,
+        metavar="N",
+        help=f"devices that are served at a time (default: {DEFAULT_MAX_CLIENTS})",
+    )
+    add(
+        "--max-frame",
+        type=_max_frame,
+        default=MAX_MESSAGE_BYTES,
+        metavar="SIZE",
+        help="largest message of a device, up to 1GiB (default: 64MiB)",
+    )
+    add(
+        "--memory-limit",
+        type=size,
+        default=None,
+        metavar="SIZE",
+        help="memory for the frames of all devices; past it devices wait (default: 1GiB)",
+    )
+
+
+def _tls_files(parsed: argparse.Namespace) -> TlsFiles | None:
+    if parsed.tls_cert is None:
+        for option, given in (
+            ("--tls-key", parsed.tls_key),
+            ("--tls-client-ca", parsed.tls_client_ca),
+        ):
+            if given is not None:
+                raise ConfigurationError(f"{option} {given}: needs a certificate: give --tls-cert")
+        return None
+    if parsed.tls_key is None:
+        raise ConfigurationError(
+            f"--tls-cert {parsed.tls_cert}: needs its private key: give --tls-key"
+        )
+    return TlsFiles(certificate=parsed.tls_cert, key=parsed.tls_key, client_ca=parsed.tls_client_ca)
+
+
+def _memory_bytes(parsed: argparse.Namespace) -> int:
+    # The largest frame there may be, decoded: else it could never come in.
+    least_bytes: int = parsed.max_frame + MAX_DECODED_BYTES
+    if parsed.memory_limit is None:
+        return max(DEFAULT_MEMORY_BYTES, least_bytes)
+    given: int = parsed.memory_limit
+    if given < least_bytes:
+        raise ConfigurationError(
+            f"--memory-limit is {given} bytes, expected at least {least_bytes}: --max-frame, and "
+            "64MiB for what is in it decoded"
+        )
+    return given
+
+
+def _max_frame(text: str) -> int:
+    found = size(text)
+    if not LEAST_MAX_FRAME_BYTES <= found <= MOST_MAX_FRAME_BYTES:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {LEAST_MAX_FRAME_BYTES} bytes to 1GiB")
+    return found
 
 
 def _watch_fps(text: str) -> float:

@@ -1,24 +1,35 @@
 """The cloud's connections: asyncio's, without a copy of what comes.
 
-for listener in listening_sockets(None, 8089):
-    await loop.create_server(lambda: CloudConnection(...), sock=listener)
+connection = CloudConnection(...)
+await loop.connect_accepted_socket(lambda: connection, accepted)
+connection.send(pieces)
 """
 
 import asyncio
 import fcntl
+import logging
 import os
 import termios
-from collections.abc import Callable, Sequence
-from typing import Final, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, cast
 
 from offload.transport import configure, endpoint
 from offload.wire import Piece
+
+logger = logging.getLogger(__name__)
+
+# What may wait to be read by a device. A device that reads has a few acknowledgements of at most
+# 64 KiB each under way; one that does not read must not fill the memory. Under TLS, 64 KiB more.
+MAX_UNSENT_BYTES: Final = 1024 * 1024
 
 # So often one device is read before it is the turn of the others: about eight frames.
 MAX_READS_PER_TURN: Final = 16
 
 # A count of 0, as the kernel writes it.
 _NONE: Final = bytes(4)
+
+# Where bytes go that nobody wants to know, of all connections.
+_NOWHERE: Final = memoryview(bytearray(64 * 1024))
 
 
 class CloudConnection(asyncio.BufferedProtocol):
@@ -28,6 +39,7 @@ class CloudConnection(asyncio.BufferedProtocol):
         on_made: Called when the connection stands.
         buffer: Returns the place for the next bytes.
         on_bytes: Called with their number.
+        on_full: Called when more than `MAX_UNSENT_BYTES` wait to be sent.
         on_lost: Called once when the connection has ended, with the reason or None.
     """
 
@@ -37,18 +49,22 @@ class CloudConnection(asyncio.BufferedProtocol):
         on_made: Callable[["CloudConnection"], None],
         buffer: Callable[[], memoryview],
         on_bytes: Callable[[int], None],
+        on_full: Callable[[], None],
         on_lost: Callable[[Exception | None], None],
     ) -> None:
         """Wait for the connection."""
         self._on_made = on_made
         self._buffer = buffer
         self._on_bytes = on_bytes
+        self._on_full = on_full
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
         self._reading = True
         self._place = memoryview(b"")
         self._descriptor = -1
         self._is_plain = True
+        self._has_finished = False
+        self.sent_bytes = 0
 
     @property
     def peer(self) -> str:
@@ -64,6 +80,7 @@ class CloudConnection(asyncio.BufferedProtocol):
         self._descriptor = raw.fileno()
         # Under TLS only asyncio knows what the bytes mean.
         self._is_plain = transport.get_extra_info("sslcontext") is None
+        self._transport.set_write_buffer_limits(high=MAX_UNSENT_BYTES)
         self._on_made(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # asyncio's signature
@@ -100,14 +117,30 @@ class CloudConnection(asyncio.BufferedProtocol):
             and not self._transport.is_closing()
         )
 
+    def pause_writing(self) -> None:
+        """Tell that too much waits to be sent."""
+        self._on_full()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell that the connection has ended."""
         self._on_lost(exc)
 
     def send(self, pieces: Sequence[Piece]) -> None:
         """Send the pieces; what the socket does not take at once, asyncio keeps and sends later."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.writelines(pieces)
+        if self._transport is None or self._transport.is_closing() or self._has_finished:
+            return
+        self.sent_bytes += sum(map(len, pieces))
+        self._transport.writelines(pieces)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How much of `sent_bytes` has not gone to the socket."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether it is read."""
+        return self._reading
 
     def set_reading(self, reading: bool) -> None:
         """Read, or leave what comes in the kernel so that the device's sending stops."""
@@ -126,7 +159,42 @@ class CloudConnection(asyncio.BufferedProtocol):
             return False
         return fcntl.ioctl(self._descriptor, termios.FIONREAD, _NONE) != _NONE
 
+    def finish(self) -> None:
+        """Send nothing more, and ignore what still comes, until the device hangs up.
+
+        A connection that is closed with bytes unread is reset, and the device may lose what it was
+        sent last: the reason why.
+        """
+        self._buffer, self._on_bytes = _nowhere, _ignore
+        self._has_finished = True
+        self.set_reading(True)
+        if self._transport is not None and self._transport.can_write_eof():
+            self._transport.write_eof()
+
     def close(self) -> None:
         """End the connection once all is sent."""
         if self._transport is not None:
             self._transport.close()
+
+    def abort(self) -> None:
+        """End the connection at once; what was not sent is lost."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+def _nowhere() -> memoryview:
+    return _NOWHERE
+
+
+def _ignore(_: int) -> None:
+    """Do nothing with bytes that came too late."""
+
+
+def log_failure(_: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+    """Say in one line what went wrong in the event loop: a bug of ours, or of a library."""
+    error = context.get("exception")
+    logger.critical(
+        "connection_failed",
+        extra={"what": context["message"], "reason": f"{type(error).__name__}: {error}"},
+        exc_info=error if logger.isEnabledFor(logging.DEBUG) else None,
+    )

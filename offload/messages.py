@@ -305,8 +305,8 @@ class Frame:
 
     ``tree`` describes the values, ``buffers`` hold their bytes (see ``values``), and
     ``decoded_bytes`` is what those that travel encoded take when they are decoded. A ``watched``
-    frame has the values that only serve to show it, too. ``payload_bytes`` is how much was received
-    behind the envelope; 0 in a frame that is to be sent.
+    frame has the values that only serve to show it, too. ``held_bytes`` is the memory that a
+    received frame may take, as it came and decoded.
     """
 
     TYPE: ClassVar = MessageType.FRAME
@@ -317,12 +317,7 @@ class Frame:
     buffers: tuple[memoryview, ...] = ()
     watched: bool = False
     decoded_bytes: int = 0
-    payload_bytes: int = field(default=0, compare=False)
-
-    @property
-    def held_bytes(self) -> int:
-        """The memory that a received frame may take, as it came and decoded."""
-        return self.payload_bytes + self.decoded_bytes
+    held_bytes: int = field(default=0, compare=False)
 
     def fields(self) -> dict[str, object]:
         """Return the envelope's fields; the buffers travel behind the envelope."""
@@ -340,7 +335,7 @@ class Frame:
 
     @classmethod
     def from_fields(
-        cls, fields: Fields, buffers: tuple[memoryview, ...] = (), payload_bytes: int = 0
+        cls, fields: Fields, buffers: tuple[memoryview, ...] = (), held_bytes: int = 0
     ) -> Self:
         """Read what `fields` wrote; ``buffers`` are the pieces of the payload."""
         if "values" not in fields:
@@ -353,7 +348,7 @@ class Frame:
             buffers=buffers,
             watched="watched" in fields and _boolean(fields, "watched"),
             decoded_bytes=_seq(fields, "decoded") if "decoded" in fields else 0,
-            payload_bytes=payload_bytes,
+            held_bytes=held_bytes,
         )
 
 
@@ -549,7 +544,7 @@ _READERS: Final[dict[int, Callable[[Fields], Message]]] = {
 
 
 def decode_message(
-    kind: int, fields: Fields, buffers: Sequence[memoryview] = (), payload_bytes: int = 0
+    kind: int, fields: Fields, buffers: Sequence[memoryview] = (), held_bytes: int = 0
 ) -> Message:
     """Return the message that an envelope and its payload pieces say.
 
@@ -557,7 +552,7 @@ def decode_message(
         RemoteProtocolError: The type is unknown, or a field is missing or of the wrong type.
     """
     if kind == MessageType.FRAME:
-        return Frame.from_fields(fields, tuple(buffers), payload_bytes)
+        return Frame.from_fields(fields, tuple(buffers), held_bytes)
     reader = _READERS.get(kind)
     if reader is None:
         raise RemoteProtocolError(f"message type is {kind}, expected 1 to {max(MessageType):d}")

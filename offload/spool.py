@@ -122,8 +122,9 @@ class Spool:
     def append(self, records: Sequence[Record], *, state: bytes | None = None) -> None:
         """Store ``records``; they are on disk when this returns.
 
-        They are stored in transactions of at most `group_bytes`, or of one larger record. If one
-        fails, those before stay stored: ``stop`` says so. ``state`` is stored with the last one.
+        They are stored in transactions of 1 MiB at most, less with a small limit, or of one larger
+        record. If one fails, those before stay stored: ``stop`` says so. ``state`` is stored with
+        the last one.
 
         Args:
             records: They follow each other without a gap, and begin at ``stop``; if nothing is
@@ -195,11 +196,6 @@ class Spool:
     def frames(self) -> int:
         """How many frames are kept."""
         return self.stop - self.first
-
-    @property
-    def group_bytes(self) -> int:
-        """What `append` stores in one transaction, besides the state."""
-        return self._limits.group
 
     @property
     def note(self) -> str:

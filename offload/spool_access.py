@@ -154,8 +154,8 @@ class SpoolAccess:
         with self._translating():
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = self._opened()
-            if self._expected_stop not in (None, _stop_of(file)):
-                # Its frames may have numbers that the stream has given to others since.
+            if self._expected_stop is not None and not self._goes_on_from(file):
+                # Frames in it may have numbers that the stream has given to others since.
                 file.close()
                 aside = set_aside(self._path)
                 self.note = f"{self._name} could not be opened in time; it is set aside as {aside}"
@@ -180,6 +180,12 @@ class SpoolAccess:
         if fault:
             self.note = f"{self._reason}; it cannot be read, either: {fault}"
             self.close()
+
+    def _goes_on_from(self, file: SpoolFile) -> bool:
+        notes = file.notes()
+        position = notes.get(Kind.POSITION, Entry(kind=Kind.POSITION))
+        origin = notes.get(Kind.ORIGIN, self._origin)
+        return position.stop == self._expected_stop and origin.content == self._origin.content
 
     def _is_foreign(self, notes: Mapping[Kind, Entry]) -> bool:
         """Return whether the file is of another origin; if that keeps frames, refuse it."""
@@ -223,11 +229,6 @@ class SpoolAccess:
             if primary_code(error) == sqlite3.SQLITE_BUSY:
                 raise ConfigurationError(f"{self._name} is in use by another program") from error
             raise SpoolError(f"{self._name} cannot be opened: {error}") from error
-
-
-def _stop_of(file: SpoolFile) -> int:
-    position = file.note(Kind.POSITION)
-    return 0 if position is None else position.stop
 
 
 def _shown(origin: Entry) -> str:

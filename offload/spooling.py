@@ -26,6 +26,7 @@ from offload.errors import PayloadError, RemoteProtocolError, SpoolError
 from offload.messages import PROTOCOL_VERSION, Ended, Frame, Open, Outcome, OutcomeRange
 from offload.outbox import Entry, SpooledOutbox
 from offload.spool import Record, Spool, left_behind
+from offload.throttle import Complaint
 from offload.wire import MOST_MESSAGE_BYTES, decode, encode
 
 logger = logging.getLogger(__name__)
@@ -39,9 +40,6 @@ RETRY_S: Final = 1.0
 
 # What cannot be read for so long is given up, so that the stream goes on.
 GIVE_UP_AFTER_S: Final = 30.0
-
-# One log line a minute is enough to be told that the disk is still full.
-COMPLAIN_EVERY_S: Final = 60.0
 
 # What is acknowledged is forgotten with the next writing, or after so long without one.
 FLUSH_EVERY_S: Final = 5.0
@@ -99,7 +97,7 @@ class Spooler:
         self._work = threading.Condition(lock)
         self._closing = False
         self._flushed_s = 0.0
-        self._complained_s: float | None = None
+        self._complaint = Complaint()
         self._unreadable_since_s: float | None = None
         self._thread = threading.Thread(target=self._run, name="spooler", daemon=True)
         self._outbox: SpooledOutbox | None = None
@@ -176,7 +174,6 @@ class Spooler:
                 stop = self._spool.stop
                 with self._work:
                     outbox.note_written([each for each in entries if each.stop <= stop])
-            self._complained_s = None
 
     def _flush(self) -> None:
         """Let the disk forget what is acknowledged, though nothing comes in its place."""
@@ -208,9 +205,7 @@ class Spooler:
         return True
 
     def _complain(self, name: str, error: SpoolError) -> None:
-        now = time.monotonic()
-        if self._complained_s is None or now - self._complained_s >= COMPLAIN_EVERY_S:
-            self._complained_s = now
+        if self._complaint.is_due(time.monotonic()):
             logger.error(name, extra={"reason": str(error)})
 
     # Entries as records.

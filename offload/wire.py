@@ -33,6 +33,10 @@ MAX_ENVELOPE_BYTES: Final = 64 * 1024
 MAX_INLINE_TREE_BYTES: Final = 4096
 MAX_TREE_BYTES: Final = 1024 * 1024
 
+# What a byte of a tree may become at most: an empty list, which takes 56 bytes and its place in
+# the list around it (sys.getsizeof in CPython 3.11).
+UNPACKED_FACTOR: Final = 64
+
 # Before a peer has proved that it knows a token it gets no more memory than a handshake needs.
 HANDSHAKE_BYTES: Final = 1024
 
@@ -144,7 +148,7 @@ class Decoder:
         max_message_bytes: Largest message that is accepted.
         take_memory: Where the memory for payloads comes from.
         admit: Asked before memory is taken for a message, with what it will hold (its payload, and
-            that decoded); where it says no, the decoder `is_starved`.
+            that unpacked and decoded); where it says no, the decoder `is_starved`.
 
     Attributes:
         is_starved: Whether a message was not admitted. Read no more then; call `received` with 0
@@ -181,6 +185,7 @@ class Decoder:
         self._payload: memoryview | None = None
         self._payload_filled = 0
         self._kind = 0
+        self._held_bytes = 0
         self._fields: Fields = {}
 
     @property
@@ -247,12 +252,12 @@ class Decoder:
         payload, self._payload = self._payload, None
         self.messages += 1
         if not payload and "sizes" not in self._fields:
-            return decode_message(self._kind, self._fields)
+            return decode_message(self._kind, self._fields, held_bytes=self._held_bytes)
         pieces = _pieces(self._fields, payload)
         if "tree" in self._fields and self._kind == MessageType.FRAME:
             tree = _unpack(pieces.pop(), MAX_TREE_BYTES, "tree of values")
             self._fields = {**self._fields, "values": tree}
-        return decode_message(self._kind, self._fields, pieces, len(payload))
+        return decode_message(self._kind, self._fields, pieces, self._held_bytes)
 
     def _begin(self) -> bool:
         """Read header and envelope, if they are complete, and begin the payload."""
@@ -268,14 +273,12 @@ class Decoder:
             return False
         begin = self._start + HEADER.size
         fields = _unpack_envelope(self._view[begin : begin + envelope_bytes])
-        held_bytes = payload_bytes
-        if "decoded" in fields and kind == MessageType.FRAME:
-            held_bytes += _decoded_bytes(fields)
+        held_bytes = _held_bytes(kind, fields, envelope_bytes, payload_bytes)
         # What waits is read again when it is asked for again: that is rare.
         self.is_starved = held_bytes > 0 and not self._admit(held_bytes)
         if self.is_starved:
             return False
-        self._kind, self._fields = kind, fields
+        self._kind, self._fields, self._held_bytes = kind, fields, held_bytes
         self._start = begin + envelope_bytes
         large = payload_bytes > self.LARGE_PAYLOAD_BYTES
         self._read_ahead_bytes = self.READ_AHEAD_BYTES if large else self.STAGING_BYTES
@@ -308,11 +311,17 @@ def _check_magic(found: bytes) -> None:
         raise RemoteProtocolError(f"message begins with {found!r}, expected {MAGIC!r}")
 
 
-def _decoded_bytes(fields: Fields) -> int:
-    declared = fields["decoded"]
-    if type(declared) is not int or not 0 <= declared <= MAX_DECODED_BYTES:
+def _held_bytes(kind: int, fields: Fields, envelope_bytes: int, payload_bytes: int) -> int:
+    """Return what a message may take in memory while it is worked on; of small ones nothing."""
+    if kind != MessageType.FRAME:
+        return payload_bytes
+    decoded_bytes = fields.get("decoded", 0)
+    if type(decoded_bytes) is not int or not 0 <= decoded_bytes <= MAX_DECODED_BYTES:
         raise RemoteProtocolError(f"field 'decoded' is no number up to {MAX_DECODED_BYTES}")
-    return declared
+    tree_bytes = fields.get("tree", envelope_bytes if envelope_bytes > MAX_INLINE_TREE_BYTES else 0)
+    if type(tree_bytes) is not int or not 0 <= tree_bytes <= MAX_TREE_BYTES:
+        raise RemoteProtocolError(f"field 'tree' is no number of bytes up to {MAX_TREE_BYTES}")
+    return payload_bytes + decoded_bytes + UNPACKED_FACTOR * tree_bytes
 
 
 def _pack(plain: object) -> bytes:

@@ -16,6 +16,7 @@ from offload.values import MAX_DECODED_BYTES
 from offload.wire import (
     HANDSHAKE_BYTES,
     MAX_ENVELOPE_BYTES,
+    MAX_INLINE_TREE_BYTES,
     MAX_MESSAGE_BYTES,
     MAX_TREE_BYTES,
     Decoder,
@@ -258,6 +259,22 @@ def test_a_message_that_is_not_admitted_waits_until_it_is() -> None:
     assert asked == [6000, 6000, 6000]
 
 
+@pytest.mark.parametrize("numbers", [100, 3000, 50_000])
+def test_a_tree_that_is_large_counts_with_what_it_may_become(numbers: int) -> None:
+    asked: list[int] = []
+
+    def admit(held_bytes: int) -> bool:
+        asked.append(held_bytes)
+        return True
+
+    receiver = Decoder(max_message_bytes=MAX_MESSAGE_BYTES, admit=admit)
+    (message,) = feed(receiver, encoded(with_tree([0, *([0.5] * numbers)])))
+    assert isinstance(message, Frame)
+    tree_bytes = 9 * numbers
+    assert asked == ([] if tree_bytes < MAX_INLINE_TREE_BYTES else [message.held_bytes])
+    assert message.held_bytes >= (64 * tree_bytes if asked else 0)
+
+
 def test_a_frame_declares_what_it_takes_when_decoded_within_the_limit() -> None:
     most = Frame(seq=0, split=1, captured_at=0.0, tree=None, decoded_bytes=MAX_DECODED_BYTES)
     assert feed(decoder(), encoded(most)) == [most]
@@ -403,9 +420,10 @@ def test_a_tree_past_its_limit_is_a_payload_error_at_the_sender() -> None:
     ("fields", "payload", "why"),
     [
         ({"tree": 8}, bytes(16), "payload is 16 bytes, its pieces 8"),
-        ({"tree": "8"}, bytes(8), "no list of byte counts"),
+        ({"tree": "8"}, bytes(8), "'tree' is no number of bytes"),
+        ({"tree": -8}, bytes(8), "'tree' is no number of bytes"),
         ({"tree": 8}, b"\xc1" * 8, "tree of values is no msgpack"),
-        ({"tree": 2 * MAX_TREE_BYTES}, bytes(2 * MAX_TREE_BYTES), "expected at most 1048576"),
+        ({"tree": MAX_TREE_BYTES + 1}, bytes(8), "no number of bytes up to 1048576"),
     ],
 )
 def test_a_tree_in_the_payload_that_is_none_is_refused(

@@ -1,0 +1,69 @@
+"""Who may come in, as long as the server runs: tokens that may be withdrawn meanwhile.
+
+access = Access(load_tokens(options.token_file, insecure=False, environment=os.environ))
+credential = access.new_credential()            # one for each connection
+session = CloudSession(secret_for=credential.secret_for, ...)
+access.reload()
+credential.is_withdrawn
+"""
+
+import logging
+
+from offload.auth import ServerTokens
+from offload.errors import ConfigurationError
+
+logger = logging.getLogger(__name__)
+
+
+class Access:
+    """The tokens that the server accepts now.
+
+    Args:
+        tokens: Those that it starts with.
+    """
+
+    def __init__(self, tokens: ServerTokens) -> None:
+        """Accept these."""
+        self._tokens = tokens
+
+    def new_credential(self) -> "Credential":
+        """Return what notes whose secret a connection is asked for."""
+        return Credential(self)
+
+    def secret_for(self, name: str) -> bytes | None:
+        """Return the secret of the token called ``name``, None if there is no such token now."""
+        return self._tokens.secret_for(name)
+
+    def reload(self) -> None:
+        """Read the tokens again, and say so; if they cannot be read, those from before stay."""
+        if self._tokens.path is None:
+            reason = "they do not come from a file: this needs a restart"
+            logger.warning("tokens_not_reloaded", extra={"reason": reason})
+            return
+        try:
+            self._tokens = self._tokens.reloaded()
+        except ConfigurationError as error:
+            logger.error("tokens_not_reloaded", extra={"reason": str(error)})
+            return
+        logger.info("tokens_reloaded", extra={"tokens": len(self._tokens.tokens)})
+
+
+class Credential:
+    """What one connection was asked for: a token's name, and the secret that it had then."""
+
+    def __init__(self, access: Access) -> None:
+        """Start before the question."""
+        self.token = ""
+        self._access = access
+        self._secret: bytes | None = None
+
+    def secret_for(self, name: str) -> bytes | None:
+        """Return the secret of the token called ``name``, and remember both."""
+        self.token = name
+        self._secret = self._access.secret_for(name)
+        return self._secret
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether the token is gone, or has another secret than when it was asked for."""
+        return self._secret is not None and self._secret != self._access.secret_for(self.token)
