@@ -12,6 +12,7 @@
     ├── Refused               the cloud ended the session for another reason, for good
     ├── PayloadError          a value that cannot cross the network
     ├── SessionLost           the connection ended; the frames in flight are kept
+    │   └── TurnedAway            the server asked to come again later
     ├── ServerUnavailable     no server answered for as long as the user was willing to wait
     ├── WorkKept              the run ended with work kept in the spool, for the next one
     ├── ResultsError          the results could not be opened or written
@@ -85,6 +86,10 @@ class SessionLost(OffloadError):
     """The connection ended before the session did; frames in flight are kept."""
 
     exit_code = 69
+
+
+class TurnedAway(SessionLost):
+    """The server answered and asked to come again later: it drains, or is busy."""
 
 
 class ServerUnavailable(OffloadError):

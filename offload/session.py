@@ -28,7 +28,7 @@ from offload.errors import (
     OffloadError,
     Refused,
     RemoteProtocolError,
-    SessionLost,
+    TurnedAway,
 )
 from offload.messages import (
     HEARTBEAT,
@@ -184,7 +184,7 @@ class DeviceSession(_Session):
             AuthError: The server refused the token, or could not prove that it knows it.
             HandshakeError: The server refused the protocol, the app or the pipeline.
             Refused: The server ended the session for good, for another reason.
-            SessionLost: The server ended the session and may be back.
+            TurnedAway: The server ended the session and may be back.
             RemoteProtocolError: The server broke the protocol.
         """
         for message in self._decoder.received(count):
@@ -561,8 +561,8 @@ _REFUSALS: Final[dict[str, type[OffloadError]]] = {
     RefusalCode.PIPELINE: HandshakeError,
     RefusalCode.TOKEN: AuthError,
     RefusalCode.OWNER: AuthError,
-    RefusalCode.DRAINING: SessionLost,
-    RefusalCode.BUSY: SessionLost,
-    RefusalCode.TIMEOUT: SessionLost,
-    RefusalCode.INTERNAL: SessionLost,
+    RefusalCode.DRAINING: TurnedAway,
+    RefusalCode.BUSY: TurnedAway,
+    RefusalCode.TIMEOUT: TurnedAway,
+    RefusalCode.INTERNAL: TurnedAway,
 }

@@ -15,7 +15,7 @@ from offload.errors import (
     PayloadError,
     Refused,
     RemoteProtocolError,
-    SessionLost,
+    TurnedAway,
 )
 from offload.messages import (
     MAX_RANGES,
@@ -600,10 +600,10 @@ REFUSALS: dict[RefusalCode, type[OffloadError]] = {
     RefusalCode.OWNER: AuthError,
     RefusalCode.TAKEN_OVER: Refused,
     RefusalCode.LIMIT: Refused,
-    RefusalCode.DRAINING: SessionLost,
-    RefusalCode.BUSY: SessionLost,
-    RefusalCode.TIMEOUT: SessionLost,
-    RefusalCode.INTERNAL: SessionLost,
+    RefusalCode.DRAINING: TurnedAway,
+    RefusalCode.BUSY: TurnedAway,
+    RefusalCode.TIMEOUT: TurnedAway,
+    RefusalCode.INTERNAL: TurnedAway,
 }
 
 

@@ -21,7 +21,7 @@ from typing import Final
 
 import pytest
 
-from offload.dialer import CONNECT_TIMEOUT_S, LAST_RETRY_BOUND_S
+from offload.dialer import ANSWER_S, QUICK_RETRY_BOUND_S
 from tests.faults.outages import (
     FPS,
     LAST_SPLIT,
@@ -51,9 +51,9 @@ NOTICED_WITHIN_S: Final = 6.0
 TOLD_WITHIN_S: Final = 1.0
 
 # The longest pause after an attempt that was refused.
-LONGEST_PAUSE_S: Final = LAST_RETRY_BOUND_S
-# An attempt that went into a black hole is never answered, and nothing is tried beside it.
-LONGEST_ATTEMPT_S: Final = CONNECT_TIMEOUT_S
+LONGEST_PAUSE_S: Final = QUICK_RETRY_BOUND_S
+# An attempt that went into a black hole is never answered, and then the next one begins beside it.
+LONGEST_ATTEMPT_S: Final = ANSWER_S
 # A handshake, and the first frame.
 OPENING_S: Final = 1.0
 
