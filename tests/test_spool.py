@@ -852,9 +852,13 @@ def test_what_a_failed_append_may_have_left_on_disk_is_not_taken_for_a_record(
     with closing(open_spool(folder)) as spool:
         assert spool.stop == 20
         assert read_all(spool) == records(0, 20)
-        spool.append(records(20, 22))
-        spool.append(records(22, 31))
-        assert read_all(spool) == records(0, 31)
+        spool.append([record(20, 24)])
+        spool.append([record(24, 40)])
+    with closing(SpoolFile.for_writing(file, FileLimits.within(MIN_LIMIT_BYTES))) as opened:
+        assert [each and each.content for each in opened.entries_from(20)] == [
+            content(20),
+            content(24),
+        ]
 
 
 def test_a_record_that_another_one_replaced_is_not_read(folder: Path) -> None:
