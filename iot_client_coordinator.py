@@ -156,7 +156,7 @@ class _FrameWork:
         try:
             values = source.frame_values(self.captured.values)
         except TaskError as error:
-            self.run = PipelineRun(values={}, error=error)
+            self.run = PipelineRun(values={}, error=error.released())
         else:
             prepared_s = time.perf_counter()
             stop = min(pipeline.first_in_order(1), self.split)
@@ -579,8 +579,8 @@ class DeviceRun:
             )
         else:
             task, reason = run.error.task, run.error.reason
-            extra = {"seq": captured.seq, "task": task}
-            logger.debug("frame_failed", extra=extra, exc_info=run.error)
+            extra = {"seq": captured.seq, "task": task, "where": run.error.where}
+            logger.debug("frame_failed", extra=extra)
             ended = OutcomeRange(
                 first=captured.seq, count=1, outcome=Outcome.FAILED, task=task, reason=reason
             )

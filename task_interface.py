@@ -727,10 +727,10 @@ def _read_plain(name: str, returned: object) -> Value | _Filter:
 
 def _task_error(name: str, error: BaseException) -> TaskError:
     if isinstance(error, TaskError):
-        return error
+        return error.released()
     wrapped = TaskError(name, f"raised {type(error).__name__}: {error}")
     wrapped.__cause__ = error
-    return wrapped
+    return wrapped.released()
 
 
 def _with_ends_pinned(declared: Sequence[Task | type]) -> tuple[Task, ...]:

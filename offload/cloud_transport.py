@@ -124,6 +124,9 @@ class CloudConnection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell that the connection has ended."""
         self._on_lost(exc)
+        # Whoever is called holds this connection, and the collector looks rarely.
+        self._buffer, self._on_bytes = _nowhere, _ignore
+        self._on_made, self._on_lost, self._on_full = _ignore, _ignore, _nothing
 
     def send(self, pieces: Sequence[Piece]) -> None:
         """Send the pieces; what the socket does not take at once, asyncio keeps and sends later."""
@@ -186,8 +189,12 @@ def _nowhere() -> memoryview:
     return _NOWHERE
 
 
-def _ignore(_: int) -> None:
-    """Do nothing with bytes that came too late."""
+def _ignore(_: object) -> None:
+    """Do nothing: it came too late."""
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def log_failure(_: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:

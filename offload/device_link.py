@@ -23,7 +23,7 @@ from offload.errors import (
     RemoteProtocolError,
 )
 from offload.frame_memory import FrameMemory
-from offload.link_watch import UNREAD_S, LinkWatch, message_limit_s
+from offload.link_watch import MESSAGE_S, MIN_BYTES_PER_S, UNREAD_S, LinkWatch
 from offload.messages import RefusalCode
 from offload.session import SILENCE_S, CloudEvent, CloudSession, SecretFor, State
 from offload.wire import Admit
@@ -175,7 +175,7 @@ class DeviceLink:
         elif session.has_proved and watch.is_stuck(
             now,
             session.messages,
-            session.payload_bytes,
+            self._received_bytes,
             begun=session.mid_message,
             reading=reading,
         ):
@@ -263,14 +263,13 @@ class DeviceLink:
         self._memory.release(self.reserved_bytes)
         self.reserved_bytes = 0
         self._server.link_gone(self)
+        self.session.release()
 
 
 def _too_slow(payload_bytes: int) -> str:
-    limit_s = message_limit_s(payload_bytes)
-    reason = f"a message of {payload_bytes} bytes took longer than {limit_s:.0f} s"
     if not payload_bytes:
-        return reason
+        return f"a message was not complete after {MESSAGE_S:.0f} s"
     return (
-        f"{reason}: the link carries less than {payload_bytes / limit_s / 1024:.0f} KiB/s; run "
-        "more tasks on the device or use --encoding"
+        f"a message of {payload_bytes} bytes comes at less than {MIN_BYTES_PER_S // 1024} KiB/s: "
+        "run more tasks on the device or use --encoding"
     )

@@ -23,7 +23,7 @@
 Messages are lower case without a full stop: what was found, then what was expected.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class OffloadError(Exception):
@@ -122,9 +122,31 @@ class TaskError(OffloadError):
     Args:
         task: Name of the task.
         reason: What happened, in one line.
+
+    Attributes:
+        where: File and line where it was raised; empty while that is in the traceback.
     """
 
     def __init__(self, task: str, reason: str) -> None:
         super().__init__(f"task {task!r} {reason}")
         self.task = task
         self.reason = reason
+        self.where = ""
+
+    def released(self) -> Self:
+        """Return this error, for keeping, without what its tracebacks hold.
+
+        A traceback holds the local variables of all functions on the way, such as pictures, and
+        often, by way of them, itself: only the garbage collector would end that, and it looks
+        rarely.
+        """
+        error: BaseException | None = self
+        while error is not None:
+            place = error.__traceback__
+            while place is not None:
+                code = place.tb_frame.f_code
+                self.where = f"{code.co_filename}:{place.tb_lineno} in {code.co_name}"
+                place = place.tb_next
+            error.__traceback__ = None
+            error = error.__cause__ or error.__context__
+        return self

@@ -17,8 +17,8 @@ LOOK_EVERY_S: Final = 0.5
 # Each end says something at least so often (PROTOCOL.md, section 2).
 HEARTBEAT_S: Final = 2.0
 
-# A message is to be complete by then: who never finishes one holds its memory. A picture of 0.9 MB
-# takes 10 s at less than what an old mobile link carries.
+# A message is to be complete by then, or to come at this rate: who never finishes one holds its
+# memory. A picture of 0.9 MB takes 10 s at less than what an old mobile link carries.
 MESSAGE_S: Final = 10.0
 MIN_BYTES_PER_S: Final = 64 * 1024
 
@@ -30,11 +30,6 @@ UNREAD_S: Final = 10.0
 LINGER_S: Final = 2.0
 
 
-def message_limit_s(payload_bytes: int) -> float:
-    """Return how long a message with such a payload may take."""
-    return max(MESSAGE_S, payload_bytes / MIN_BYTES_PER_S)
-
-
 class LinkWatch:
     """For how long nothing has moved, on one connection; ``now`` is monotonic seconds."""
 
@@ -42,6 +37,7 @@ class LinkWatch:
         "_closed_s",
         "_looked_s",
         "_message_s",
+        "_message_start",
         "_messages",
         "_received",
         "_sent",
@@ -59,6 +55,7 @@ class LinkWatch:
         self._taken = _Stillness()
         self._messages = -1
         self._message_s = 0.0
+        self._message_start = 0
         self._looked_s = 0.0
         self._closed_s: float | None = None
 
@@ -82,25 +79,30 @@ class LinkWatch:
         return self._taken.lasts_s(now, sent_bytes - unsent_bytes) >= UNREAD_S
 
     def is_stuck(
-        self, now: float, messages: int, payload_bytes: int, *, begun: bool, reading: bool
+        self, now: float, messages: int, received_bytes: int, *, begun: bool, reading: bool
     ) -> bool:
         """Return whether the message that has begun is late; time without reading does not count.
 
         Args:
             now: Monotonic seconds.
             messages: How many are complete.
-            payload_bytes: The payload that is on its way.
-            begun: Whether one is on its way.
+            received_bytes: How much has come on the connection.
+            begun: Whether a message is on its way.
             reading: Whether the connection is read.
         """
         since_look_s, self._looked_s = now - self._looked_s, now
         if not begun or messages != self._messages:
             self._messages = messages
             self._message_s = 0.0
+            self._message_start = received_bytes
             return False
         if reading:
             self._message_s += since_look_s
-        return self._message_s >= message_limit_s(payload_bytes)
+        # Less than this has no message left to come that is complete in its time.
+        expected_bytes = self._message_s * MIN_BYTES_PER_S
+        return (
+            self._message_s >= MESSAGE_S and received_bytes - self._message_start < expected_bytes
+        )
 
     def has_lingered(self, now: float) -> bool:
         """Return whether an ended session's connection has been there for `LINGER_S`."""

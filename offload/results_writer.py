@@ -111,7 +111,7 @@ def settle(
     except PayloadError as problem:
         error = TaskError(last_task, f"returned a result: {problem}")
     except TaskError as problem:
-        error = error or problem
+        error = error or problem.released()
     task, reason, kind = filtered_by or "", "", Outcome.FILTERED
     if error is not None:
         task, reason, kind = error.task, error.reason, Outcome.FAILED

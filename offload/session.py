@@ -387,6 +387,10 @@ class CloudSession(_Session):
         """The size of the payload that is being received; 0 if none is."""
         return self._decoder.payload_bytes
 
+    def release(self) -> None:
+        """Give back the memory for received bytes: the connection has ended."""
+        self._decoder.release()
+
     @property
     def has_proved(self) -> bool:
         """Whether the device has proved who it is, where that is asked."""

@@ -17,7 +17,7 @@ import msgpack
 
 from offload.errors import LimitPassed, PayloadError, RemoteProtocolError
 from offload.messages import Fields, Frame, Message, MessageType, decode_message
-from offload.values import MAX_BUFFERS, MAX_DECODED_BYTES
+from offload.values import MAX_BUFFERS, MAX_DECODED_BYTES, MAX_NODES
 
 # Magic, message type, a reserved zero byte, envelope bytes, payload bytes.
 HEADER: Final = struct.Struct("!2sBxII")
@@ -33,9 +33,9 @@ MAX_ENVELOPE_BYTES: Final = 64 * 1024
 MAX_INLINE_TREE_BYTES: Final = 4096
 MAX_TREE_BYTES: Final = 1024 * 1024
 
-# What a byte of a tree may become at most: an empty list, which takes 56 bytes and its place in
-# the list around it (sys.getsizeof in CPython 3.11).
-UNPACKED_FACTOR: Final = 64
+# What a byte of a tree may become at most: an empty dict, which takes 64 bytes and its place in
+# the list around it (sys.getsizeof in CPython 3.11). So much takes each value of it, too.
+UNPACKED_FACTOR: Final = 72
 
 # Before a peer has proved that it knows a token it gets no more memory than a handshake needs.
 HANDSHAKE_BYTES: Final = 1024
@@ -206,6 +206,11 @@ class Decoder:
             staging[: self._stop] = self._view[: self._stop]
             self._view = staging
 
+    def release(self) -> None:
+        """Give back the memory, and forget who was asked for some; nothing more is received."""
+        self._view, self._payload = _NO_PAYLOAD, None
+        self._take_memory, self._admit = fresh_memory, always
+
     def buffer(self) -> memoryview:
         """Return the place for the next received bytes, never empty.
 
@@ -321,7 +326,8 @@ def _held_bytes(kind: int, fields: Fields, envelope_bytes: int, payload_bytes: i
     tree_bytes = fields.get("tree", envelope_bytes if envelope_bytes > MAX_INLINE_TREE_BYTES else 0)
     if type(tree_bytes) is not int or not 0 <= tree_bytes <= MAX_TREE_BYTES:
         raise RemoteProtocolError(f"field 'tree' is no number of bytes up to {MAX_TREE_BYTES}")
-    return payload_bytes + decoded_bytes + UNPACKED_FACTOR * tree_bytes
+    unpacked_bytes = min(UNPACKED_FACTOR * tree_bytes, 2 * UNPACKED_FACTOR * MAX_NODES)
+    return payload_bytes + decoded_bytes + unpacked_bytes
 
 
 def _pack(plain: object) -> bytes:
@@ -351,15 +357,47 @@ def _unpack(packed: memoryview, max_bytes: int, name: str) -> object:
         claims = msgpack.Unpacker(max_buffer_size=max_bytes)
         claims.feed(packed)
         claims.skip()
-        # Two ways to say that there are no extension types: the limit stops those with content,
-        # timestamps among them, the hook empty ones.
-        return msgpack.unpackb(packed, max_ext_len=0, ext_hook=_refuse_extension)
+        count = _Count()
+        return msgpack.unpackb(
+            packed,
+            # Two ways to say that there are no extension types: the limit stops those with
+            # content, timestamps among them, the hook empty ones.
+            max_ext_len=0,
+            ext_hook=_refuse_extension,
+            # And two to say how many values there may be: a byte may be a whole dict.
+            max_array_len=MAX_NODES,
+            max_map_len=MAX_NODES,
+            list_hook=count.list,
+            object_hook=count.map,
+        )
     # msgpack reports what is malformed, nested too deep or a bad key as ValueError or a subclass of
     # it, a key that cannot be hashed as TypeError, what ends too early as OutOfData.
     except (ValueError, TypeError, msgpack.OutOfData) as error:
         raise RemoteProtocolError(
             f"{name} is no msgpack: {str(error) or type(error).__name__}"
         ) from error
+
+
+class _Count:
+    """Counts the values of one tree, a container at a time, while it is made."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self) -> None:
+        self._values = 0
+
+    def list(self, made: list[object]) -> list[object]:
+        self._add(len(made))
+        return made
+
+    def map(self, made: dict[object, object]) -> dict[object, object]:
+        self._add(2 * len(made))
+        return made
+
+    def _add(self, values: int) -> None:
+        self._values += values
+        if self._values > 2 * MAX_NODES:
+            raise ValueError(f"it has over {2 * MAX_NODES} values")
 
 
 def _refuse_extension(code: int, data: bytes) -> object:  # noqa: ARG001  # msgpack's signature

@@ -13,7 +13,6 @@ from offload.link_watch import (
     MIN_BYTES_PER_S,
     UNREAD_S,
     LinkWatch,
-    message_limit_s,
 )
 from offload.session import SILENCE_S
 
@@ -79,22 +78,34 @@ def test_an_end_that_says_something_all_the_time_sends_no_signs_of_life() -> Non
     assert not any(watch.is_quiet(now, int(now / LOOK_EVERY_S)) for now in looks())
 
 
-@pytest.mark.parametrize(
-    ("payload_bytes", "limit_s"),
-    [
-        (0, MESSAGE_S),
-        (int(MESSAGE_S * MIN_BYTES_PER_S), MESSAGE_S),
-        (int(100 * MIN_BYTES_PER_S), 100.0),
-    ],
-)
-def test_a_message_has_ten_seconds_or_what_it_takes_at_64_kib_a_second(
-    payload_bytes: int, limit_s: float
-) -> None:
-    assert message_limit_s(payload_bytes) == limit_s
+@pytest.mark.parametrize("bytes_per_s", [0, 1, MIN_BYTES_PER_S - 1])
+def test_a_message_has_ten_seconds_if_it_comes_slowly(bytes_per_s: int) -> None:
     watch = LinkWatch()
-    assert limit_s == seconds_until(
-        lambda now: watch.is_stuck(now, 3, payload_bytes, begun=True, reading=True)
+    assert (
+        seconds_until(
+            lambda now: watch.is_stuck(now, 3, int(bytes_per_s * now), begun=True, reading=True)
+        )
+        == MESSAGE_S
     )
+
+
+def test_a_message_has_all_the_time_that_it_takes_at_64_kib_a_second() -> None:
+    watch = LinkWatch()
+    size = 100 * MIN_BYTES_PER_S
+    late_s = seconds_until(
+        lambda now: watch.is_stuck(
+            now, 3, min(size, int(MIN_BYTES_PER_S * now)), begun=True, reading=True
+        )
+    )
+    assert late_s > 100.0
+
+
+def test_a_message_that_begins_and_then_trickles_is_late_after_ten_seconds() -> None:
+    watch = LinkWatch()
+    late_s = seconds_until(
+        lambda now: watch.is_stuck(now, 3, 200_000 + int(now), begun=True, reading=True)
+    )
+    assert late_s == MESSAGE_S
 
 
 def test_one_message_after_the_other_is_never_late() -> None:

@@ -1,5 +1,8 @@
 """The app author's side: declaring tasks, checking a pipeline, running a part of it."""
 
+import gc
+import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -850,3 +853,43 @@ def test_a_task_on_demand_that_raises_or_filters_costs_no_result(answer: str) ->
     run = bound.run({"number": 2}, start=1, stop=3, context=watched, clock=lambda: 0.0)
     assert (run.ended, run.result) == (False, 2)
     assert [each.task for each in run.mishaps] == ([] if answer == "return FILTER" else ["draw"])
+
+
+def test_a_failed_frame_leaves_nothing_to_the_garbage_collector() -> None:
+    class Picture:
+        """Stands for what a frame holds."""
+
+        number: int
+
+    seen: list[weakref.ref[Picture]] = []
+
+    @source(gives="number")
+    def numbers() -> Iterator[int]:
+        yield 0
+
+    @task(gives="picture")
+    def paint(number: int) -> Any:
+        picture = Picture()
+        picture.number = number
+        seen.append(weakref.ref(picture))
+        return picture
+
+    @task()
+    def fail(picture: Any) -> Any:
+        raise ValueError(f"no ball in {picture.number}")
+
+    bound = Pipeline([numbers, paint, fail]).bind()
+
+    def run_one() -> str:
+        run = bound.run({"number": 0}, start=1, stop=3, context=context(), clock=time.perf_counter)
+        assert run.error is not None
+        return run.error.where
+
+    gc.disable()
+    try:
+        where = run_one()
+        assert seen[0]() is None
+    finally:
+        gc.enable()
+    assert where.endswith(" in fail")
+    assert "test_task_interface.py:" in where

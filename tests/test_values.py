@@ -581,5 +581,5 @@ def test_a_value_is_packed_with_what_it_takes_when_decoded_and_held_to_it() -> N
     packed = pack({"mask": spot(), "time_s": 1.5}, encodings={"mask": PACKED})
     assert packed.decoded_bytes == spot().nbytes
     unpack(packed.tree, packed.buffers, max_decoded_bytes=packed.decoded_bytes)
-    with pytest.raises(PayloadError, match="more than .* bytes when all is decoded"):
+    with pytest.raises(PayloadError, match=r"more than \d+ bytes when all is decoded"):
         unpack(packed.tree, packed.buffers, max_decoded_bytes=packed.decoded_bytes - 1)

@@ -21,7 +21,7 @@ from offload.errors import (
     PayloadError,
     Refused,
     RemoteProtocolError,
-    SessionLost,
+    TurnedAway,
 )
 from offload.messages import (
     Acknowledgement,
@@ -43,7 +43,7 @@ from tests.faults.recordings import Recording, decoded, load_recordings
 # What the cores may answer to whatever comes, by their own documentation; all else is a bug.
 DECODER_ERRORS: Final = (RemoteProtocolError,)
 CLOUD_ERRORS: Final = (AuthError, HandshakeError, RemoteProtocolError)
-DEVICE_ERRORS: Final = (*CLOUD_ERRORS, Refused, SessionLost)
+DEVICE_ERRORS: Final = (*CLOUD_ERRORS, Refused, TurnedAway)
 
 # Messages of each direction until frames and acknowledgements may follow.
 HANDSHAKE_TO_CLOUD: Final = 3

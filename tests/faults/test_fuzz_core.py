@@ -50,7 +50,7 @@ MAX_GROWTH_BYTES: Final = 16 * 1024 * 1024
 MAX_CORPUS_BYTES: Final = 300_000
 
 # What the device was told at the end of these recordings.
-ENDS_IN: Final = {"drain": "SessionLost", "taken_over_1": "Refused"}
+ENDS_IN: Final = {"drain": "TurnedAway", "taken_over_1": "Refused"}
 
 
 def untouched(session: Session, target: Target) -> Case:
