@@ -28,11 +28,9 @@ from typing import Final, TypeVar
 from offload.errors import ConfigurationError, LocalProtocolError, SpoolError, SpoolFull
 from offload.spool_access import SpoolAccess
 from offload.spool_entries import Entry, Kind
-from offload.spool_file import Change, FileLimits, NoRoomError
+from offload.spool_file import ROW_BYTES, Change, NoRoomError
+from offload.spool_limits import MIN_LIMIT_BYTES, FileLimits
 from offload.spool_opening import peek
-
-# Below this, what every transaction writes would not fit beside a record.
-MIN_LIMIT_BYTES: Final = 1024 * 1024
 
 # The version of the file's layout: what it says of its origin, and with that the rest.
 _LAYOUT: Final = 1
@@ -218,11 +216,11 @@ class Spool:
         group_bytes = 0
         for each in records:
             content = each.content or b""
-            if group and group_bytes + len(content) > self._limits.group:
+            group_bytes += len(content) + ROW_BYTES
+            if group and group_bytes > self._limits.group:
                 yield group
-                group, group_bytes = [], 0
+                group, group_bytes = [], len(content) + ROW_BYTES
             group.append(Entry(kind=Kind.RECORD, first=each.first, stop=each.stop, content=content))
-            group_bytes += len(content)
         if group:
             yield group
 

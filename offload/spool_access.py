@@ -21,7 +21,8 @@ from typing import Final
 
 from offload.errors import ConfigurationError, HandshakeError, SpoolError
 from offload.spool_entries import Entry, Kind, durable_log_entries
-from offload.spool_file import FileLimits, SpoolFile, is_damage, primary_code
+from offload.spool_file import SpoolFile, is_damage, primary_code
+from offload.spool_limits import FileLimits
 from offload.spool_opening import mend, open_sound, peek, set_aside
 
 # How often a file that cannot be written is tried again: opening one reads all of it.

@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from offload.spool_entries import HEADER_BYTES, PAGE_BYTES, Entry, Kind, log_path, seal, unseal
+from offload.spool_limits import FileLimits
 
 # A transaction writes the pages of what it adds and deletes. Besides, there is the way through the
 # tree above them, split at worst, the page of the notes, and those that name free pages.
 _OTHER_PAGES: Final = 8
 _PAGES_PER_LIST_OF_FREE: Final = 1000
 
-# A row holds a little more than its bytes: a key, types, and where it goes on.
-_ROW_BYTES: Final = 32
+# What a row takes besides its content: the header, and a key, types, and where it goes on.
+ROW_BYTES: Final = HEADER_BYTES + 32
 
 _TABLES: Final = (
     "CREATE TABLE records(first INTEGER PRIMARY KEY, header BLOB NOT NULL, content BLOB NOT NULL)",
@@ -39,48 +40,6 @@ _DAMAGE: Final = frozenset((sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite
 _DAMAGE_IN_DETAIL: Final = frozenset(
     (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_READONLY)
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileLimits:
-    """How many bytes each part of a spool may take, so that all stay within one limit.
-
-    ``file`` and ``log`` together are the limit. The rest keeps one transaction from growing the
-    log past its part: a record and a state of the largest size and a trim make it 7/8 full.
-
-    Attributes:
-        file: The file of SQLite, which never shrinks while it is in use.
-        log: Its log.
-        checkpoint: The log is put into the file and begun anew when it is this large.
-        trim: What one transaction deletes; no less than it adds.
-        group: What one transaction adds, unless it is a single record.
-        record: One record.
-        state: One state, which is kept twice.
-    """
-
-    file: int
-    log: int
-    checkpoint: int
-    trim: int
-    group: int
-    record: int
-    state: int
-
-    @classmethod
-    def within(cls, limit_bytes: int) -> Self:
-        """Share ``limit_bytes`` out."""
-        # A group waits in memory, and what it saves per record is all but saved at this size.
-        # Putting a larger log into the file would only take longer at a time.
-        most_group, most_checkpoint = 1024 * 1024, 4 * 1024 * 1024
-        return cls(
-            file=limit_bytes * 3 // 4,
-            log=limit_bytes // 4,
-            checkpoint=min(limit_bytes // 32, most_checkpoint),
-            trim=limit_bytes // 32,
-            group=min(limit_bytes // 32, most_group),
-            record=limit_bytes // 8,
-            state=limit_bytes // 64,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,7 +256,7 @@ class SpoolFile:
                         self._insert(entry)
                     else:
                         self._note(entry)
-                    copied_bytes += len(entry.content) + HEADER_BYTES + _ROW_BYTES
+                    copied_bytes += len(entry.content) + ROW_BYTES
                     if copied_bytes >= self._limits.group:
                         break
                 else:
@@ -415,7 +374,7 @@ class SpoolFile:
         for first, content_bytes in rows:
             last = first
             # The other pages of a large record become free without being written.
-            trimmed_bytes += min(content_bytes + HEADER_BYTES + _ROW_BYTES, PAGE_BYTES)
+            trimmed_bytes += min(content_bytes + ROW_BYTES, PAGE_BYTES)
             if trimmed_bytes >= self._limits.trim:
                 break
         rows.close()
@@ -425,7 +384,7 @@ class SpoolFile:
     def _make_room_in_log(self, change: Change) -> None:
         """Empty the log if ``change`` might make it too large; as a rule it is emptied before."""
         state_bytes = len(change.state or b"") * _COPIES
-        added_bytes = sum(len(each.content) + HEADER_BYTES + _ROW_BYTES for each in change.records)
+        added_bytes = sum(len(each.content) + ROW_BYTES for each in change.records)
         lists = self._limits.file // PAGE_BYTES // _PAGES_PER_LIST_OF_FREE
         pages = (self._limits.trim + state_bytes + added_bytes) // (PAGE_BYTES - 4)
         needed = (pages + _OTHER_PAGES + lists) * (PAGE_BYTES + 24)

@@ -27,7 +27,8 @@ from offload.spool_entries import (
     find_in_log,
     log_path,
 )
-from offload.spool_file import FileLimits, SpoolFile, is_damage
+from offload.spool_file import SpoolFile, is_damage
+from offload.spool_limits import FileLimits
 
 # Whoever wants to know what happened to the disk looks at one or two. They lie beside the limit.
 MAX_DAMAGED_FILES: Final = 3
