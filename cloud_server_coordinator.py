@@ -23,18 +23,23 @@ from functools import partial
 from typing import Final
 
 from offload import values as wire_values
-from offload.access import Access
-from offload.acknowledging import acknowledgements
-from offload.admission import Admission, Arrival, allow_open_files
 from offload.arguments import check_writable, report_error, write_summary
 from offload.auth import new_nonce
-from offload.buffers import BufferPool
-from offload.cloud_options import Options, parse
-from offload.cloud_report import StreamCounts, summarise
-from offload.cloud_setup import load_apps, load_tls, load_tokens
-from offload.cloud_transport import CloudConnection, log_failure
+from offload.cloud.access import Access
+from offload.cloud.acknowledging import acknowledgements
+from offload.cloud.admission import Admission, Arrival, allow_open_files
+from offload.cloud.buffers import BufferPool
+from offload.cloud.device_link import Client, DeviceLink
+from offload.cloud.frame_memory import FrameMemory
+from offload.cloud.keyed_locks import KeyedLocks
+from offload.cloud.link_watch import LOOK_EVERY_S
+from offload.cloud.options import Options, parse
+from offload.cloud.report import StreamCounts, summarise
+from offload.cloud.setup import load_apps, load_tls, load_tokens
+from offload.cloud.stored_frames import StoredFrames
+from offload.cloud.stream_table import StreamTable
+from offload.cloud.transport import CloudConnection, log_failure
 from offload.collector import collect_rarely
-from offload.device_link import Client, DeviceLink
 from offload.errors import (
     OffloadError,
     PayloadError,
@@ -43,9 +48,6 @@ from offload.errors import (
 )
 from offload.executors.opencv import share_processors
 from offload.executors.threads import Lane, Quickness, ThreadPool
-from offload.frame_memory import FrameMemory
-from offload.keyed_locks import KeyedLocks
-from offload.link_watch import LOOK_EVERY_S
 from offload.load import LoadMeter
 from offload.loading import App
 from offload.logs import Mishaps, end_with_any_thread
@@ -62,11 +64,9 @@ from offload.messages import (
     RefusalCode,
 )
 from offload.results import ResultsStore, StreamCommit, open_results, unpack_state
-from offload.results_store import StreamRecord
-from offload.results_writer import Finished, ResultsWriter, no_state, settle
+from offload.results.store import StreamRecord
+from offload.results.writer import Finished, ResultsWriter, no_state, settle
 from offload.session import CloudEvent, CloudSession, OpenRequested, SecretFor
-from offload.stored_frames import StoredFrames
-from offload.stream_table import StreamTable
 from offload.transport import bound_endpoint, listening_sockets
 from offload.wire import Admit
 from task_interface import BoundPipeline, Context, PipelineRun, first_difference

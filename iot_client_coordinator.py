@@ -27,14 +27,19 @@ from typing import Final, Protocol
 from offload import values as wire_values
 from offload.arguments import check_writable, report_error, write_summary
 from offload.auth import load_device_token
-from offload.capture import Capture, Captured, Overload
 from offload.collector import collect_rarely
-from offload.device_options import Mode, Options, parse
-from offload.device_report import RunReport, count_frames
-from offload.dialer import Dialer, Secure, leave_plain
-from offload.display import Display, check_screen
-from offload.encoding_choice import EncodingChoice, EncodingMode
-from offload.encodings import Encoding
+from offload.device.capture import Capture, Captured, Overload
+from offload.device.dialer import Dialer, Secure, leave_plain
+from offload.device.display import Display, check_screen
+from offload.device.encoding_choice import EncodingChoice, EncodingMode
+from offload.device.link import LinkEstimate
+from offload.device.local_delivery import LocalDelivery
+from offload.device.options import Mode, Options, parse
+from offload.device.outbox import Delivered
+from offload.device.pictures import PictureRate
+from offload.device.report import RunReport, count_frames
+from offload.device.telemetry import RunTotals
+from offload.device.uplink import LinkState, Uplink
 from offload.errors import (
     ConfigurationError,
     OffloadError,
@@ -46,19 +51,14 @@ from offload.errors import (
 from offload.executors.in_order import InOrder
 from offload.executors.opencv import share_processors
 from offload.executors.threads import Quickness
-from offload.link import LinkEstimate
 from offload.load import LoadMeter
 from offload.loading import App, load_app
-from offload.local_delivery import LocalDelivery
 from offload.logs import Mishaps, end_with_any_thread
 from offload.messages import Frame, Open, Outcome, OutcomeRange
-from offload.outbox import Delivered
-from offload.pictures import PictureRate
 from offload.results import open_results, unpack_state
-from offload.results_writer import Finished, Snapshot, no_state, settle
-from offload.telemetry import RunTotals
+from offload.results.writer import Finished, Snapshot, no_state, settle
 from offload.transport import machine_name
-from offload.uplink import LinkState, Uplink
+from offload.values.encodings import Encoding
 from scheduler import Observation, OperatingPoint, ThroughputScheduler
 from task_interface import (
     BoundPipeline,
@@ -399,7 +399,7 @@ class DeviceRun:
         spool = None
         if options.spool is not None:
             # Here, because it loads SQLite, which a device without a spool does without.
-            from offload.spooling import open_spool
+            from offload.device.spooling import open_spool
 
             spool = open_spool(options.spool, opening, limit_bytes=options.spool_limit)
         return Uplink(dialer=dialer, opening=opening, window=options.window, spool=spool)

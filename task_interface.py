@@ -25,9 +25,9 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, StrEnum
 from typing import Final, cast
 
-from offload.encodings import PACKED, RAW, Encoding, parse
 from offload.errors import ConfigurationError, LoadingError, TaskError
 from offload.values import Value
+from offload.values.encodings import PACKED, RAW, Encoding, parse
 
 __all__ = [
     "FILTER",

@@ -18,11 +18,11 @@ from benchmarks import empty_app
 from benchmarks.measure import Contender
 from offload import values as wire_values
 from offload.auth import NONCE_BYTES
-from offload.buffers import BufferPool
+from offload.cloud.buffers import BufferPool
+from offload.device.outbox import Delivered, Outbox
+from offload.device.telemetry import RunTotals
 from offload.messages import Acknowledgement, Frame, Open, Outcome, OutcomeRange, TaskTime
-from offload.outbox import Delivered, Outbox
 from offload.session import CloudSession, DeviceSession
-from offload.telemetry import RunTotals
 from offload.wire import Piece, TakeMemory, fresh_memory
 from scheduler import Observation, OperatingPoint, ThroughputScheduler
 from task_interface import Context

@@ -1,7 +1,7 @@
 """Sockets: the device's blocking connection, and what both ends need to know of sockets.
 
 They move bytes and know no messages; errors of the system become errors of ours here. The cloud's
-connections are in ``cloud_transport``, so that a device never loads asyncio.
+connections are in ``cloud.transport``, so that a device never loads asyncio.
 
     connection = connect("cloud.example", 8089, timeout_s=5.0)          # device
     connection.send(pieces)

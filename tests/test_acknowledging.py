@@ -2,9 +2,9 @@
 
 import pytest
 
-from offload.acknowledging import MAX_EXCEPTIONS, MAX_RESIDENCES, acknowledgements
+from offload.cloud.acknowledging import MAX_EXCEPTIONS, MAX_RESIDENCES, acknowledgements
 from offload.messages import MAX_TEXT_CHARACTERS, Acknowledgement, Outcome, OutcomeRange, TaskTime
-from offload.results_writer import Finished
+from offload.results.writer import Finished
 from offload.wire import encode
 
 

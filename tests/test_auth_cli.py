@@ -24,7 +24,7 @@ from offload.auth import (
     new_token,
     parse_tokens,
 )
-from offload.auth_cli import add_token, main, remove_token
+from offload.auth.cli import add_token, main, remove_token
 from offload.errors import ConfigurationError
 
 ROOT: Final = Path(__file__).parent.parent
@@ -35,7 +35,7 @@ WAIT_S: Final = 30.0
 # Adds tokens by the command's own way in, and says so as soon as each is there.
 ADDING: Final = """
 import sys
-from offload.auth_cli import main
+from offload.auth.cli import main
 prefix, count, file = sys.argv[1:]
 for number in range(int(count)):
     assert main(["new", f"{prefix}-{number}", "--token-file", file]) == 0
@@ -45,7 +45,7 @@ for number in range(int(count)):
 # Kills itself with SIGKILL where it would call a function of `os`.
 KILLED: Final = """
 import os, signal, sys
-from offload.auth_cli import main
+from offload.auth.cli import main
 setattr(os, sys.argv[1], lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
 main(sys.argv[2:])
 """
@@ -441,7 +441,7 @@ def test_a_lock_that_nobody_gives_back_is_an_error_and_no_endless_wait(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_tokens(file, f"a:{SECRET}\n")
-    monkeypatch.setattr("offload.auth_cli.LOCK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("offload.auth.cli.LOCK_TIMEOUT_S", 0.1)
     folder = os.open(file.parent, os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)
     with pytest.raises(ConfigurationError, match=r"another program keeps folder .* locked"):

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from offload.buffers import MIN_POOLED_BYTES, BufferPool
+from offload.cloud.buffers import MIN_POOLED_BYTES, BufferPool
 
 PICTURE_BYTES = 480 * 640 * 3
 

@@ -8,7 +8,7 @@ from queue import SimpleQueue
 
 import pytest
 
-from offload.capture import (
+from offload.device.capture import (
     FIRST_HANG_S,
     HANG_S,
     MAX_HUNG_READERS,

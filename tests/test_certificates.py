@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from offload.certificates import (
+from offload.auth.certificates import (
     CA_DAYS,
     LEAF_DAYS,
     Certificates,
@@ -283,7 +283,7 @@ def test_an_openssl_that_only_waits_is_ended(
     tmp_path: Path, commands: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_openssl(commands, "exec /bin/sleep 60")
-    monkeypatch.setattr("offload.certificates.OPENSSL_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("offload.auth.certificates.OPENSSL_TIMEOUT_S", 0.2)
     with pytest.raises(ConfigurationError, match="openssl req did not end within"):
         make_certificates(tmp_path / "certificates", hosts=HOSTS)
 

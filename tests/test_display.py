@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from offload.display import NO_KEY, REFRESH_FPS, Display, Picture, check_screen
+from offload.device.display import NO_KEY, REFRESH_FPS, Display, Picture, check_screen
 from offload.errors import ConfigurationError
 
 

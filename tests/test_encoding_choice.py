@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from offload.encoding_choice import (
+from offload.device.encoding_choice import (
     MEASURE_AFTER_FRAMES,
     RETRY_AFTER_FRAMES,
     TRIAL_FRAMES,
     EncodingChoice,
     EncodingMode,
 )
-from offload.encodings import PACKED, RAW, Encoding, Trial, parse
 from offload.values import pack
+from offload.values.encodings import PACKED, RAW, Encoding, Trial, parse
 
 JPEG = parse("jpeg:80")
 JPEG_90 = parse("jpeg:90")

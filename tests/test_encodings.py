@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from ball_tracking_example import make_pipeline
-from offload import encodings
-from offload.encoding_choice import EncodingChoice, EncodingMode
-from offload.encodings import (
+from offload.device.encoding_choice import EncodingChoice, EncodingMode
+from offload.errors import ConfigurationError, PayloadError
+from offload.values import Value, encodings, pack, unpack
+from offload.values.encodings import (
     PACKED,
     RAW,
     Encoding,
@@ -29,8 +30,6 @@ from offload.encodings import (
     encode_mask,
     parse,
 )
-from offload.errors import ConfigurationError, PayloadError
-from offload.values import Value, pack, unpack
 from task_interface import Context
 
 U8 = np.dtype(np.uint8)
@@ -90,7 +89,7 @@ def test_only_jpeg_loses_something() -> None:
 
 def test_nobody_pays_for_opencv_and_zlib_before_something_is_encoded() -> None:
     code = (
-        "import sys, offload.values, offload.encodings\n"
+        "import sys, offload.values, offload.values.encodings\n"
         "assert not {'cv2', 'zlib'} & sys.modules.keys(), 'imported'\n"
     )
     subprocess.run([sys.executable, "-S", "-c", _with_packages(code)], check=True, timeout=60)

@@ -92,10 +92,11 @@ Rule = OnlyIn | Never | OfOurs | OfOthers
 PURE: Final = (
     "task_interface.py",
     "scheduler.py",
-    *(f"offload/{name}.py" for name in ("errors", "messages", "wire", "session")),
-    *(f"offload/{name}.py" for name in ("values", "values_form", "values_unpacking")),
-    *(f"offload/{name}.py" for name in ("encodings", "encoding_choice", "link")),
-    *(f"offload/{name}.py" for name in ("telemetry", "metrics")),
+    *(f"offload/{name}.py" for name in ("errors", "messages", "wire", "session", "throttle")),
+    *(f"offload/values/{name}.py" for name in ("__init__", "form", "unpacking", "encodings")),
+    *(f"offload/device/{name}.py" for name in ("outbox", "telemetry", "link", "pictures")),
+    "offload/device/encoding_choice.py",
+    *(f"offload/cloud/{name}.py" for name in ("link_watch", "memory_budget")),
 )
 
 RULES: Final[Sequence[Rule]] = (
@@ -118,32 +119,41 @@ RULES: Final[Sequence[Rule]] = (
     OnlyIn(
         modules=("asyncio",),
         files=(
-            "offload/cloud_transport.py",
-            "offload/device_link.py",
+            "offload/cloud/*",
             "cloud_server_coordinator.py",
             "tests/integration/*",
             "tests/faults/*",
         ),
         reason="it is the cloud's shell; a device would pay for it with 7 MB",
     ),
-    Never(
-        files=(
-            "iot_client_coordinator.py",
-            *(f"offload/{name}.py" for name in ("transport", "uplink", "local_delivery")),
-        ),
-        modules=("offload.cloud_transport", "offload.device_link"),
+    OnlyIn(
+        modules=("offload.cloud",),
+        files=("offload/cloud/*", "cloud_server_coordinator.py", "benchmarks/*", "tests/*"),
         reason="it loads asyncio, which a device does without",
     ),
     OnlyIn(
+        modules=("offload.device", "offload.spool"),
+        files=(
+            *("offload/device/*", "offload/spool/*"),
+            *("iot_client_coordinator.py", "benchmarks/*", "tests/*"),
+        ),
+        reason="the cloud has no use for it",
+    ),
+    OnlyIn(
+        modules=("ssl",),
+        files=("offload/tls/*", "offload/cloud/*", "cloud_server_coordinator.py", "tests/*"),
+        reason="a device without TLS does without its 5 MB",
+    ),
+    OnlyIn(
         modules=("msgpack",),
-        files=("offload/wire.py", "offload/results*.py", "tests/*"),
+        files=("offload/wire.py", "offload/results/*", "tests/*"),
         reason="msgpack does not bound memory, so what calls it must",
     ),
     OnlyIn(
         modules=("cv2",),
         files=(
-            "offload/encodings.py",
-            "offload/display.py",
+            "offload/values/encodings.py",
+            "offload/device/display.py",
             "ball_tracking_example/*",
             "task_interface_example.py",
             "benchmarks/*",
@@ -153,7 +163,7 @@ RULES: Final[Sequence[Rule]] = (
     ),
     OnlyIn(
         modules=("zlib",),
-        files=("offload/encodings.py", "tests/*"),
+        files=("offload/values/encodings.py", "tests/*"),
         reason="what a peer compressed is bounded where it is decompressed",
     ),
     OfOurs(
@@ -169,7 +179,7 @@ RULES: Final[Sequence[Rule]] = (
     ),
     OfOurs(
         files=("task_interface.py",),
-        allowed=("offload.encodings", "offload.errors", "offload.values"),
+        allowed=("offload.errors", "offload.values"),
         reason="an app author reads this file alone",
     ),
     OfOthers(
@@ -283,20 +293,20 @@ def test_the_project_itself_is_what_is_searched() -> None:
         ("iot_client_coordinator.py", "import cloud_server_coordinator"),
         ("tests/test_client.py", "import iot_client_coordinator"),
         ("iot_client_coordinator.py", "import socket"),
-        ("offload/spool.py", "import asyncio"),
+        ("offload/spool/__init__.py", "import asyncio"),
         ("offload/transport.py", "import asyncio"),
-        ("offload/uplink.py", "from offload import cloud_transport"),
-        ("offload/spool.py", "def f():\n    from asyncio import run"),
+        ("offload/device/uplink.py", "from offload.cloud import transport"),
+        ("offload/spool/__init__.py", "def f():\n    from asyncio import run"),
         ("tests/test_spool.py", "import socket"),
-        ("offload/spool.py", "import msgpack"),
+        ("offload/spool/__init__.py", "import msgpack"),
         ("cloud_server_coordinator.py", "import msgpack"),
-        ("offload/spool.py", "import cv2"),
-        ("offload/values.py", "import cv2"),
-        ("offload/values.py", "import zlib"),
-        ("offload/encoding_choice.py", "from time import monotonic"),
-        ("offload/link.py", "import time"),
+        ("offload/spool/__init__.py", "import cv2"),
+        ("offload/values/__init__.py", "import cv2"),
+        ("offload/values/__init__.py", "import zlib"),
+        ("offload/device/encoding_choice.py", "from time import monotonic"),
+        ("offload/device/link.py", "import time"),
         ("scheduler.py", "import cv2.typing"),
-        ("offload/spool.py", "import scheduler"),
+        ("offload/spool/__init__.py", "import scheduler"),
         ("offload/session.py", "from task_interface import Pipeline"),
         ("offload/loading.py", "import scheduler"),
         ("offload/loading.py", "import ball_tracking_example.scene"),
@@ -310,7 +320,7 @@ def test_the_project_itself_is_what_is_searched() -> None:
         ("task_interface_example.py", "import ball_tracking_example"),
         ("offload/wire.py", "import threading"),
         ("scheduler.py", "from time import monotonic"),
-        ("offload/values.py", "from concurrent.futures import ThreadPoolExecutor"),
+        ("offload/values/__init__.py", "from concurrent.futures import ThreadPoolExecutor"),
         ("offload/executors/pool.py", "import task_interface"),
     ],
 )
@@ -329,11 +339,11 @@ def test_a_forbidden_import_is_named_with_its_file_and_line(
     ("path", "text"),
     [
         ("offload/transport.py", "import socket"),
-        ("offload/cloud_transport.py", "import asyncio"),
+        ("offload/cloud/transport.py", "import asyncio"),
         ("cloud_server_coordinator.py", "import asyncio"),
         ("tests/integration/test_twins.py", "import socket"),
-        ("offload/results_cli.py", "import msgpack"),
-        ("offload/encodings.py", "def f():\n    import cv2, zlib"),
+        ("offload/results/cli.py", "import msgpack"),
+        ("offload/values/encodings.py", "def f():\n    import cv2, zlib"),
         ("offload/loading.py", "from task_interface import Pipeline"),
         ("offload/session.py", "from . import wire\nfrom .messages import Outcome"),
         ("offload/executors/threads.py", "from ..errors import TaskError\nimport threading"),
@@ -358,7 +368,7 @@ HEAVY: Final = ("asyncio", "ssl", "sqlite3", "imutils", "concurrent", "multiproc
 # They belong to the cloud, to optional extras, or to the benchmarks.
 EXTRAS: Final = (
     *("zmq", "imagezmq", "ray", "psycopg", "prometheus_client", "starlette", "uvicorn", "uvloop"),
-    *("offload.cloud_transport", "offload.cloud_options", "benchmarks"),
+    *("offload.cloud.transport", "offload.cloud.options", "benchmarks"),
 )
 
 # OpenSSL's half of hashlib: only the handshake with a server computes a hash.
@@ -406,7 +416,7 @@ def found_within(loaded: list[str], *modules: str) -> list[str]:
 @pytest.mark.integration
 def test_the_modules_of_the_device_program_load_nothing_heavy(tmp_path: Path) -> None:
     loaded = loaded_by(tmp_path, "--version")
-    assert "offload.uplink" in loaded
+    assert "offload.device.uplink" in loaded
     assert found_within(loaded, *HEAVY, *EXTRAS, *HASHES, "cv2") == []
 
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from offload import link
-from offload.link import LinkEstimate
+from offload.device import link
+from offload.device.link import LinkEstimate
 
 
 @dataclass

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from offload.link_watch import (
+from offload.cloud.link_watch import (
     HEARTBEAT_S,
     LINGER_S,
     LOOK_EVERY_S,

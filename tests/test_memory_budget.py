@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offload.memory_budget import MemoryBudget
+from offload.cloud.memory_budget import MemoryBudget
 
 
 def budget(limit_bytes: int = 100) -> MemoryBudget[str]:

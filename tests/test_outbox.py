@@ -2,8 +2,8 @@
 
 import pytest
 
+from offload.device.outbox import Delivered, Outbox
 from offload.messages import MAX_RANGES, Ended, Outcome, OutcomeRange
-from offload.outbox import Delivered, Outbox
 from tests.session_pair import dropped, ended, frame
 
 

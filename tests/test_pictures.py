@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from offload.pictures import PictureRate
+from offload.device.pictures import PictureRate
 
 
 def watched(rate: PictureRate, *, fps: float, seconds: float, start_s: float = 100.0) -> int:

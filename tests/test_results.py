@@ -23,7 +23,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offload import results as results_module
-from offload import results_sqlite, results_values
 from offload.errors import ConfigurationError, LocalProtocolError, PayloadError, ResultsError
 from offload.messages import MAX_SEQ, Outcome, OutcomeRange
 from offload.results import (
@@ -38,7 +37,9 @@ from offload.results import (
     unpack_result,
     unpack_state,
 )
-from offload.results_sqlite import SqliteResults, connect_reader
+from offload.results import sqlite as results_sqlite
+from offload.results import values as results_values
+from offload.results.sqlite import SqliteResults, connect_reader
 
 REPOSITORY = Path(__file__).parent.parent
 

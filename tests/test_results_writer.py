@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from offload import results_sqlite, results_writer
 from offload.messages import Outcome, OutcomeRange
 from offload.results import StreamRecord, pack_result, unpack_state
-from offload.results_sqlite import SqliteResults
-from offload.results_writer import Finished, ResultsWriter
+from offload.results import sqlite as results_sqlite
+from offload.results import writer as results_writer
+from offload.results.sqlite import SqliteResults
+from offload.results.writer import Finished, ResultsWriter
 
 LONG_S = 30.0
 

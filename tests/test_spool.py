@@ -22,10 +22,10 @@ from offload.errors import (
     SpoolFull,
 )
 from offload.spool import Record, Spool, left_behind, spool_path
-from offload.spool_access import RETRY_S
-from offload.spool_entries import Entry, Kind, find_entries, log_path, seal, unseal
-from offload.spool_file import SpoolFile
-from offload.spool_limits import MIN_LIMIT_BYTES, FileLimits
+from offload.spool.access import RETRY_S
+from offload.spool.entries import Entry, Kind, find_entries, log_path, seal, unseal
+from offload.spool.file import SpoolFile
+from offload.spool.limits import MIN_LIMIT_BYTES, FileLimits
 
 REPOSITORY: Final = Path(__file__).parent.parent
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from offload.outbox import Entry, SpooledOutbox
+from offload.device.outbox import Entry, SpooledOutbox
 from tests.session_pair import dropped, frame
 
 WINDOW = 3

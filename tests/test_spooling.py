@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from offload.device.outbox import Entry, SpooledOutbox
+from offload.device.spooling import Spooler, open_spool
 from offload.errors import HandshakeError
 from offload.messages import Open, Outcome, OutcomeRange
-from offload.outbox import Entry, SpooledOutbox
-from offload.spooling import Spooler, open_spool
 from tests.session_pair import dropped, frame, opening
 
 LIMIT_BYTES = 4 * 1024 * 1024

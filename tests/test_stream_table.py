@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from offload.cloud_report import Tally
+from offload.cloud.report import Tally
+from offload.cloud.stream_table import StreamTable
 from offload.messages import Outcome, OutcomeRange
-from offload.results_writer import Finished
-from offload.stream_table import StreamTable
+from offload.results.writer import Finished
 
 
 @dataclass(slots=True, kw_only=True)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from offload.encodings import PACKED, RAW, parse
 from offload.errors import ConfigurationError, TaskError
 from offload.values import Value
+from offload.values.encodings import PACKED, RAW, parse
 from task_interface import (
     FILTER,
     Context,

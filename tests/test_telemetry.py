@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from offload.device.outbox import Delivered
+from offload.device.telemetry import RATE_WINDOW_S, LatencyHistogram, RateWindow, RunTotals
 from offload.messages import Outcome, OutcomeRange, TaskTime
-from offload.outbox import Delivered
-from offload.telemetry import RATE_WINDOW_S, LatencyHistogram, RateWindow, RunTotals
 
 
 def delivered(outcome: Outcome, *, count: int = 1, latency_s: float = 0.1) -> Delivered:

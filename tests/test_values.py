@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from offload import values
-from offload.encodings import MAX_DECODED_BYTES, PACKED, RAW, Encoding, Trial, parse
 from offload.errors import PayloadError
 from offload.values import Packed, Value, pack, unpack
+from offload.values.encodings import MAX_DECODED_BYTES, PACKED, RAW, Encoding, Trial, parse
 
 Point = namedtuple("Point", "x y")
 

@@ -5,7 +5,7 @@ from random import Random
 from typing import Final
 
 from offload.messages import MAX_SEQ
-from offload.values_form import MAX_NODES
+from offload.values.form import MAX_NODES
 
 # Where counts and lengths of one, two, four and eight bytes end, and our own limits.
 NUMBERS: Final = (

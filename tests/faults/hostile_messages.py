@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from offload.encodings import MAX_DECODED_BYTES
 from offload.messages import PROTOCOL_VERSION, Acknowledgement, MessageType, Refusal
+from offload.values.encodings import MAX_DECODED_BYTES
 from offload.wire import HEADER, MAGIC, MAX_ENVELOPE_BYTES
 from task_interface import Pipeline
 from tests.faults.hostile import APPS, Peer

@@ -6,8 +6,8 @@ from functools import cache
 from random import Random
 from typing import Final
 
-from offload.encodings import MAX_DECODED_BYTES
-from offload.values_form import DTYPES
+from offload.values.encodings import MAX_DECODED_BYTES
+from offload.values.form import DTYPES
 from tests.faults.byte_damage import BYTE_DAMAGES, NUMBERS
 from tests.faults.parts import Raw
 

@@ -13,8 +13,8 @@ from dataclasses import replace
 from itertools import pairwise
 from random import Random
 
-from offload.encodings import MAX_DECODED_BYTES
 from offload.messages import MessageType
+from offload.values.encodings import MAX_DECODED_BYTES
 from tests.faults.byte_damage import BYTE_DAMAGES, NUMBERS
 from tests.faults.hostile_values import ODD_VALUES, attack
 from tests.faults.parts import Part, written

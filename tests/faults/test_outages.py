@@ -21,7 +21,7 @@ from typing import Final
 
 import pytest
 
-from offload.dialer import ANSWER_S, QUICK_RETRY_BOUND_S
+from offload.device.dialer import ANSWER_S, QUICK_RETRY_BOUND_S
 from tests.faults.outages import (
     FPS,
     LAST_SPLIT,

@@ -18,7 +18,7 @@ from typing import Final
 import pytest
 
 from offload.auth import Token
-from offload.certificates import make_certificates
+from offload.auth.certificates import make_certificates
 from offload.messages import PROTOCOL_VERSION, Refusal
 from tests.faults.hostile import GOOD, GOOD_APP, Peer, write_tokens
 from tests.faults.recording_relay import Relay

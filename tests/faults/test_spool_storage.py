@@ -12,9 +12,9 @@ import pytest
 
 from offload.messages import Outcome, OutcomeRange
 from offload.results import Result, ResultsStore, StreamCommit, pack_result, unpack_result
-from offload.results_sqlite import SqliteResults, connect_reader
+from offload.results.sqlite import SqliteResults, connect_reader
 from offload.spool import Record, Spool, spool_path
-from offload.spool_limits import MIN_LIMIT_BYTES
+from offload.spool.limits import MIN_LIMIT_BYTES
 from tests.faults.storage import Cut, Stored, cut_off
 
 FRAMES: Final = 1000

@@ -94,9 +94,9 @@ pipeline = Pipeline([numbers, check, square, Total])
 LABELS: Final = {
     "cloud_server_coordinator.py": {"_FrameWork.__init__", "CloudServer._enter_stream"},
     "iot_client_coordinator.py": {"DeviceRun._open_local"},
-    "offload/capture.py": {"Capture._number"},
+    "offload/device/capture.py": {"Capture._number"},
     "offload/logs.py": {"TextFormatter.format"},
-    "offload/results_writer.py": {"ResultsWriter.__init__"},
+    "offload/results/writer.py": {"ResultsWriter.__init__"},
 }
 
 # All else in `time` measures, or waits.

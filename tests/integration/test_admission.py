@@ -10,8 +10,8 @@ from typing import Final
 
 import pytest
 
-from offload.admission import HANDSHAKE_S, Admission, Arrival, note_tls_refusal
-from offload.cloud_transport import CloudConnection
+from offload.cloud.admission import HANDSHAKE_S, Admission, Arrival, note_tls_refusal
+from offload.cloud.transport import CloudConnection
 from offload.tls import server_context
 from offload.transport import listening_sockets
 from tests.certificates import make_authority, make_signed

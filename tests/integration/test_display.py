@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import pytest
 
-from offload import display
+from offload.device import display
 from offload.errors import ConfigurationError
 from tests.integration.programs import (
     WAIT_S,

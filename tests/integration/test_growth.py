@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from offload.stream_table import MAX_IDLE_STREAMS
+from offload.cloud.stream_table import MAX_IDLE_STREAMS
 from tests.integration.programs import cloud_server, read_results, write_app
 from tests.integration.raw_device import NUMBERS, RawApp, RawDevice
 

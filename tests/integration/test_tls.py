@@ -27,7 +27,7 @@ from offload.auth import NONCE_BYTES
 from offload.errors import AuthError, HandshakeError, SessionLost
 from offload.session import DeviceSession
 from offload.tls import device_context, secure
-from offload.tls_connection import CHUNK_BYTES, RECORD_BYTES, TlsConnection
+from offload.tls.connection import CHUNK_BYTES, RECORD_BYTES, TlsConnection
 from offload.transport import connect, listening_sockets
 from offload.wire import Piece
 from tests.certificates import Identity, make_authority, make_signed

@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from offload.cloud_transport import CloudConnection
+from offload.cloud.transport import CloudConnection
 from offload.errors import ConfigurationError, SessionLost
 from offload.transport import (
     MAX_PIECES_PER_SEND,

@@ -9,7 +9,9 @@ from contextlib import closing
 
 import pytest
 
-from offload.dialer import Dialer, Server
+from offload.device.dialer import Dialer, Server
+from offload.device.outbox import Delivered
+from offload.device.uplink import Uplink
 from offload.messages import (
     HEARTBEAT,
     Acknowledgement,
@@ -19,10 +21,8 @@ from offload.messages import (
     Outcome,
     OutcomeRange,
 )
-from offload.outbox import Delivered
 from offload.session import SILENCE_S, TICK_S, CloudEvent, CloudSession, OpenRequested
 from offload.transport import listening_sockets
-from offload.uplink import Uplink
 from tests.session_pair import frame, joined, opening
 
 pytestmark = pytest.mark.integration

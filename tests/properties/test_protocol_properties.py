@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offload.auth import NONCE_BYTES, Role, prove
+from offload.device.outbox import Delivered, Outbox
 from offload.errors import (
     AuthError,
     HandshakeError,
@@ -41,7 +42,6 @@ from offload.messages import (
     Welcome,
     text,
 )
-from offload.outbox import Delivered, Outbox
 from offload.session import CloudSession, DeviceSession
 from offload.values import unpack
 from offload.wire import MAX_MESSAGE_BYTES, Decoder

@@ -8,9 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from offload.encodings import PACKED, Jpeg, Mask, decode_jpeg, decode_mask, encode_jpeg, encode_mask
 from offload.errors import PayloadError
 from offload.values import Packed, Value, pack, unpack
+from offload.values.encodings import (
+    PACKED,
+    Jpeg,
+    Mask,
+    decode_jpeg,
+    decode_mask,
+    encode_jpeg,
+    encode_mask,
+)
 
 dtypes = st.sampled_from(
     [np.dtype(f"{kind}{size}") for size in (2, 4, 8) for kind in "iuf"]

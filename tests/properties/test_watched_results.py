@@ -15,9 +15,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offload.encodings import Encoding
 from offload.results import pack_result
 from offload.values import Value, pack, unpack
+from offload.values.encodings import Encoding
 from task_interface import (
     FILTER,
     BoundPipeline,

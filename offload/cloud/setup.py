@@ -1,0 +1,82 @@
+"""What the cloud program needs before it serves: apps, tokens, TLS. Errors name what to change.
+
+apps = load_apps(options.apps)
+tokens = load_tokens(options.token_file, insecure=False, environment=os.environ)
+context = load_tls(options.tls)
+"""
+
+import logging
+import ssl
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from offload.auth import ServerTokens, load_device_token, load_server_tokens
+from offload.cloud.admission import note_tls_refusal
+from offload.cloud.options import TlsFiles
+from offload.errors import ConfigurationError
+from offload.loading import App, load_app
+
+logger = logging.getLogger(__name__)
+
+
+def load_apps(specs: Sequence[str]) -> dict[str, App]:
+    """Load the pipelines, by name, and say which tasks' state a restart loses.
+
+    Raises:
+        ConfigurationError: One is given twice, or contradicts itself.
+        LoadingError: One cannot be loaded.
+    """
+    apps: dict[str, App] = {}
+    for spec in specs:
+        app = load_app(spec, source=None)
+        if app.name in apps:
+            raise ConfigurationError(f"app {app.name!r} is given twice")
+        apps[app.name] = app
+        for name in app.pipeline.forgetful:
+            logger.warning(
+                "state_not_kept",
+                extra={"app": app.name, "task": name, "why": "it has no snapshot and restore"},
+            )
+    return apps
+
+
+def load_tls(files: TlsFiles | None) -> ssl.SSLContext | None:
+    """Load what TLS needs, if it was asked for.
+
+    Raises:
+        ConfigurationError: A file cannot be used.
+    """
+    if files is None:
+        return None
+    # Here, because it reads the system's OpenSSL tables, which a server without TLS does without.
+    from offload.tls import server_context
+
+    return server_context(
+        files.certificate, files.key, files.client_ca, on_refused=note_tls_refusal
+    )
+
+
+def load_tokens(
+    path: Path | None, *, insecure: bool, environment: Mapping[str, str]
+) -> ServerTokens:
+    """Load the tokens; on the first start make one, and say how a device gets it.
+
+    Raises:
+        ConfigurationError: They cannot be used.
+    """
+    if insecure:
+        logger.warning("insecure", extra={"why": "any peer is accepted"})
+        if path is None and load_device_token(None, environment) is None:
+            return ServerTokens(tokens={}, path=None, created=False)
+    # A server that accepts anybody still proves itself to devices that have a token of its.
+    tokens = load_server_tokens(path, environment)
+    if tokens.created:
+        sys.stderr.write(
+            f"made a token in {tokens.path}: this user's programs find it by themselves; "
+            "a device on another machine gets a copy of that file with --token-file\n"
+        )
+        if sys.stderr.isatty():
+            for token in tokens.tokens.values():
+                sys.stderr.write(f"  or there: export OFFLOAD_TOKEN={token.line()}\n")
+    return tokens

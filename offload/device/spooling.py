@@ -1,0 +1,247 @@
+"""Keep unacknowledged frames on disk: what moves between an `Outbox` and its `Spool`, and when.
+
+A thread writes what has waited for its acknowledgement for a while, reads back what went behind the
+window while there was no connection, and lets the spool forget what is acknowledged. What is
+acknowledged soon is never written: that spares the disk, which on many devices is a memory card.
+
+    spooler = Spooler(open_spool(folder, opening, limit_bytes=2**28), lock)
+    spooler.start(spooler.make_outbox(...), on_read=wake_the_sender)
+    ...
+    spooler.close()            # writes what is left
+"""
+
+import hashlib
+import json
+import logging
+import math
+import os
+import struct
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from offload.device.outbox import Entry, SpooledOutbox
+from offload.errors import PayloadError, RemoteProtocolError, SpoolError
+from offload.messages import PROTOCOL_VERSION, Ended, Frame, Open, Outcome, OutcomeRange
+from offload.spool import Record, Spool, left_behind
+from offload.throttle import Complaint
+from offload.wire import MOST_MESSAGE_BYTES, decode, encode
+
+logger = logging.getLogger(__name__)
+
+# Frames wait so long for their acknowledgement, and each other's company, before they are written.
+# With the commit itself, what a power cut takes is then about a tenth of a second of the stream.
+WRITE_AFTER_S: Final = 0.05
+
+# A disk that is full, or came back read-only, is tried again at this pace.
+RETRY_S: Final = 1.0
+
+# What cannot be read for so long is given up, so that the stream goes on.
+GIVE_UP_AFTER_S: Final = 30.0
+
+# What is acknowledged is forgotten with the next writing, or after so long without one.
+FLUSH_EVERY_S: Final = 5.0
+
+# Written in one transaction, and copied for it: some pictures.
+GROUP_BYTES: Final = 4 * 1024 * 1024
+
+# Read back at a time: enough to keep a link busy, and little next to a window of pictures.
+READ_BYTES: Final = 4 * 1024 * 1024
+
+# The disk of a device that is told to end may be slow, but not so slow.
+CLOSE_TIMEOUT_S: Final = 10.0
+
+# A record begins with the run that wrote it and its number of capture times, which follow: they are
+# of that run's clock, and mean nothing to another. Then comes the message as it would be sent.
+_HEAD: Final = struct.Struct("=16sI")
+
+
+def open_spool(folder: Path, opening: Open, *, limit_bytes: int) -> Spool:
+    """Open the spool of a stream, and say what is found in its folder.
+
+    Raises:
+        ConfigurationError: It cannot be made, or another program uses it.
+        HandshakeError: It holds frames of another pipeline, or in another form.
+    """
+    made_by = json.dumps([PROTOCOL_VERSION, opening.fingerprint], sort_keys=True).encode()
+    spool = Spool(
+        folder,
+        stream=opening.stream,
+        pipeline=f"{opening.app} {hashlib.sha256(made_by).hexdigest()[:16]}",
+        limit_bytes=limit_bytes,
+    )
+    if spool.note:
+        logger.error("spool_damaged", extra={"reason": spool.note})
+    for stream, frames in left_behind(folder, besides=opening.stream):
+        logger.warning(
+            "spool_left_behind",
+            extra={"stream": stream, "frames": frames, "why": "its name was not given to --stream"},
+        )
+    return spool
+
+
+class Spooler:
+    """Moves entries between an outbox and its spool, on a thread of its own.
+
+    Args:
+        spool: Only this thread uses it from `start` on.
+        lock: Guards the outbox. It is never held while the disk is used.
+    """
+
+    def __init__(self, spool: Spool, lock: threading.Lock) -> None:
+        """Prepare; nothing is written before `start`."""
+        self._spool = spool
+        self._run_id = os.urandom(16)
+        self._work = threading.Condition(lock)
+        self._closing = False
+        self._flushed_s = 0.0
+        self._complaint = Complaint()
+        self._unreadable_since_s: float | None = None
+        self._thread = threading.Thread(target=self._run, name="spooler", daemon=True)
+        self._outbox: SpooledOutbox | None = None
+        self.resumed = spool.frames
+
+    @property
+    def position(self) -> int:
+        """The first frame that an earlier run has left on disk."""
+        return self._spool.first
+
+    @property
+    def kept(self) -> int:
+        """How many unacknowledged frames are on disk."""
+        position = self._outbox.position if self._outbox is not None else 0
+        return max(0, self._spool.stop - max(position, self._spool.first))
+
+    def make_outbox(self, *, next_seq: int, max_entries: int) -> SpooledOutbox:
+        """Return the outbox of a stream that goes on at ``next_seq``, with what is on disk."""
+        self._spool.release(next_seq)
+        self.resumed = max(0, self._spool.stop - next_seq)
+        return SpooledOutbox(
+            position=next_seq, stored_stop=self._spool.stop, max_entries=max_entries
+        )
+
+    def start(self, outbox: SpooledOutbox, *, on_read: Callable[[], None]) -> None:
+        """Begin; ``on_read`` is called, with the lock held, when entries were read back."""
+        self._outbox = outbox
+        self._on_read = on_read
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Look at once whether there is room for what is on disk; call it with the lock held."""
+        self._work.notify()
+
+    def close(self) -> None:
+        """Write what is unacknowledged, and end the thread."""
+        if self._outbox is None:
+            self._spool.close()
+            return
+        with self._work:
+            self._closing = True
+            self._work.notify()
+        self._thread.join(CLOSE_TIMEOUT_S)
+
+    def _run(self) -> None:
+        assert self._outbox is not None, "it was started"
+        outbox = self._outbox
+        while not self._closing:
+            with self._work:
+                self._work.wait(WRITE_AFTER_S)
+            works = self._write(outbox, put_before_s=time.monotonic() - WRITE_AFTER_S)
+            works = self._read(outbox) and works
+            if not works:
+                with self._work:
+                    self._work.wait_for(lambda: self._closing, RETRY_S)
+        self._write(outbox, put_before_s=math.inf)
+        self._spool.close()
+
+    def _write(self, outbox: SpooledOutbox, *, put_before_s: float) -> bool:
+        """Write what has waited for long; False if the disk does not take it."""
+        while True:
+            with self._work:
+                self._spool.release(outbox.position)
+                entries = outbox.seal_unwritten(put_before_s=put_before_s, max_bytes=GROUP_BYTES)
+            try:
+                if not entries:
+                    self._flush()
+                    return True
+                self._spool.append([self._record(outbox, each) for each in entries])
+            except SpoolError as error:
+                self._complain("spool_not_written", error)
+                return False
+            finally:
+                stop = self._spool.stop
+                with self._work:
+                    outbox.note_written([each for each in entries if each.stop <= stop])
+
+    def _flush(self) -> None:
+        """Let the disk forget what is acknowledged, though nothing comes in its place."""
+        now = time.monotonic()
+        if self._closing or now - self._flushed_s >= FLUSH_EVERY_S:
+            self._flushed_s = now
+            self._spool.flush()
+
+    def _read(self, outbox: SpooledOutbox) -> bool:
+        """Read back what there is room for; False if the disk does not give it."""
+        with self._work:
+            first, count = outbox.stored_first, outbox.window_room
+            if not outbox.is_online or first == outbox.stored_stop or not count:
+                return True
+        try:
+            records = self._spool.read(first, max_records=count, max_bytes=READ_BYTES)
+        except SpoolError as error:
+            self._complain("spool_not_read", error)
+            now = time.monotonic()
+            self._unreadable_since_s = self._unreadable_since_s or now
+            if now - self._unreadable_since_s < GIVE_UP_AFTER_S:
+                return False
+            records = [Record(first=first, stop=outbox.stored_stop, content=None)]
+        self._unreadable_since_s = None
+        entries = [self._entry(each) for each in records]
+        with self._work:
+            outbox.put_back(entries)
+            self._on_read()
+        return True
+
+    def _complain(self, name: str, error: SpoolError) -> None:
+        if self._complaint.is_due(time.monotonic()):
+            logger.error(name, extra={"reason": str(error)})
+
+    # Entries as records.
+
+    def _record(self, outbox: SpooledOutbox, entry: Entry) -> Record:
+        try:
+            pieces = encode(entry.message(), max_message_bytes=MOST_MESSAGE_BYTES)
+        except PayloadError as error:
+            # It cannot be sent, either.
+            with self._work:
+                outbox.fail(entry, task="", reason=str(error))
+            pieces = encode(entry.message())
+        head = _HEAD.pack(self._run_id, len(entry.captured_s))
+        times = struct.pack(f"={len(entry.captured_s)}d", *entry.captured_s)
+        return Record(first=entry.first, stop=entry.stop, content=b"".join((head, times, *pieces)))
+
+    def _entry(self, record: Record) -> Entry:
+        if record.content is None:
+            return _lost(record, "its record in the spool is damaged")
+        run_id, count = _HEAD.unpack_from(record.content)
+        start = _HEAD.size + 8 * count
+        times = struct.unpack_from(f"={count}d", record.content, _HEAD.size)
+        captured_s = list(times) if run_id == self._run_id else []
+        try:
+            message = decode(memoryview(record.content)[start:])
+        except RemoteProtocolError as error:
+            return _lost(record, f"its record in the spool cannot be read: {error}")
+        if isinstance(message, Frame):
+            split = message.split
+            return Entry(first=record.first, frame=message, captured_s=captured_s, split=split)
+        assert isinstance(message, Ended), "only frames and ended frames are written"
+        return Entry(first=record.first, ranges=list(message.ranges), captured_s=captured_s)
+
+
+def _lost(record: Record, reason: str) -> Entry:
+    logger.error("frames_lost", extra={"first": record.first, "stop": record.stop, "why": reason})
+    count = record.stop - record.first
+    failed = OutcomeRange(first=record.first, count=count, outcome=Outcome.FAILED, reason=reason)
+    return Entry(first=record.first, ranges=[failed])

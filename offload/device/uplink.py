@@ -1,0 +1,594 @@
+"""Keep one stream's frames flowing to the cloud, over lost connections and restarted servers.
+
+Frames are sent by the thread that puts them in, as long as the socket takes them at once; else by a
+sender thread, so that computing and sending overlap. A link thread connects, receives, reconnects
+and gives signs of life. Frames stay in the `Outbox` until the cloud has stored them; with a spool,
+a `Spooler` keeps them on disk, too.
+
+    uplink = Uplink(servers=(Server(host="cloud", port=8089),), ...)
+    uplink.start()
+    welcome = uplink.wait_until_open(timeout_s=1.0)
+    if uplink.wait_for_room(timeout_s=0.2):
+        uplink.put_frame(frame, captured_s=now)
+    for delivery in uplink.take_deliveries(): ...
+    uplink.finish(timeout_s=None)              # the cloud confirms that it has everything
+"""
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, cast
+
+from offload.device.dialer import FIRST_RETRY_BOUND_S, LAST_RETRY_BOUND_S, Dialer, Line
+from offload.device.outbox import Delivered, Entry, Outbox, SpooledOutbox
+from offload.errors import (
+    LocalProtocolError,
+    OffloadError,
+    PayloadError,
+    RemoteProtocolError,
+    SessionLost,
+)
+from offload.messages import (
+    DRAIN,
+    WATCH,
+    Acknowledgement,
+    Control,
+    EndConfirmed,
+    Ended,
+    Frame,
+    Open,
+    OutcomeRange,
+    TaskTime,
+    Welcome,
+)
+from offload.session import SILENCE_S, STALL_S, TICK_S, DeviceSession, Event
+from offload.transport import ByteStream
+from offload.wire import Piece
+
+if TYPE_CHECKING:
+    from offload.device.spooling import Spooler
+    from offload.spool import Spool
+
+logger = logging.getLogger(__name__)
+
+# A thread that is still asking the network for a name or a connection is not waited for.
+CLOSE_TIMEOUT_S: Final = 0.5
+
+# Small messages that waited for the socket go out together, so many bytes at a time: enough to make
+# the system call cheap, and no more, since what is handed over can no longer be held back.
+GATHERED_BYTES: Final = 64 * 1024
+USUAL_ENVELOPE_BYTES: Final = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkState:
+    """How the connection is doing, for reports.
+
+    Attributes:
+        connected: Whether a session is open.
+        in_flight: Frames that wait for their acknowledgement.
+        sent_bytes: Bytes sent in all, over all connections.
+        reconnects: Sessions opened after the first.
+        resent: Frames sent again after a reconnect.
+        resumed: Frames taken over from an earlier run's spool.
+        spooled: Frames that are on disk, and nowhere else while this run goes on.
+        cloud_load: Share of the cloud's processors in use, as it said last.
+    """
+
+    connected: bool = False
+    in_flight: int = 0
+    sent_bytes: int = 0
+    reconnects: int = 0
+    resent: int = 0
+    resumed: int = 0
+    spooled: int = 0
+    cloud_load: float = 0.0
+
+
+class Uplink:
+    """Delivers one stream to the cloud; one thread puts frames in, all methods are its own to call.
+
+    Args:
+        dialer: Opens sessions.
+        opening: App, fingerprint, stream and device.
+        window: Most messages sent and not yet acknowledged.
+        spool: Where unacknowledged frames are kept on disk, or None.
+    """
+
+    def __init__(
+        self, *, dialer: Dialer, opening: Open, window: int, spool: "Spool | None" = None
+    ) -> None:
+        """Prepare; nothing is sent before `start`."""
+        self._dialer = dialer
+        self._opening = opening
+        self._window = window
+        # Guards all below. It is never held across a call of the socket or the disk.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        # What the sender waits for, on the same lock: it sleeps through acknowledgements.
+        self._sendable = threading.Condition(self._lock)
+        self._outbox: Outbox | None = None
+        self._spooler = _spooler(spool, self._lock)
+        self._session: DeviceSession | None = None
+        self._connection: ByteStream | None = None
+        # Whoever is at the socket; only the right's holder encodes or sends.
+        self._is_sending = False
+        self._leftover: Sequence[Piece] = ()
+        self._welcome: Welcome | None = None
+        self._failure: OffloadError | None = None
+        self._deliveries: list[Delivered] = []
+        self._task_times: list[TaskTime] = []
+        self._draining = False
+        self._ending = False
+        self._ended = False
+        self._closing = False
+        self._sent_bytes = 0
+        self._sessions = 0
+        self._cloud_load = 0.0
+        self._watched_fps = 0.0
+        self._fruitless_sessions = 0
+        self._threads = [
+            threading.Thread(target=self._run_link, name="uplink-link", daemon=True),
+            threading.Thread(target=self._run_sender, name="uplink-sender", daemon=True),
+        ]
+
+    def start(self) -> None:
+        """Begin to connect."""
+        for each in self._threads:
+            each.start()
+
+    def wait_until_open(self, *, timeout_s: float) -> Welcome | None:
+        """Return where the stream stands in the cloud, or None if no session is open by then.
+
+        Raises:
+            ServerUnavailable: No server answered in time.
+            AuthError: The token was refused, or the server could not prove that it knows it.
+            HandshakeError: The two ends do not fit.
+        """
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._welcome is not None or self._failure is not None, timeout_s
+            )
+            self._raise_failure()
+            return self._welcome
+
+    @property
+    def room(self) -> int:
+        """How many more frames may be put in now.
+
+        Raises:
+            OffloadError: The stream cannot go on.
+        """
+        self._raise_failure()
+        return self._box.room
+
+    @property
+    def next_seq(self) -> int:
+        """The number of the next frame to put in, once the first session is open."""
+        return self._box.next_seq
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether frames go to disk, or will soon: while there is no connection, and afterwards.
+
+        False without a spool, which is the only place where work can gather.
+        """
+        box = self._outbox
+        return isinstance(box, SpooledOutbox) and (not box.is_online or box.has_backlog)
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether nothing can be waited for: there is no connection, and the spool keeps it all."""
+        box = self._outbox
+        return isinstance(box, SpooledOutbox) and not box.is_online
+
+    @property
+    def watched_fps(self) -> float:
+        """How many frames a second the cloud wants to see: `math.inf` for all, 0 for none."""
+        return self._watched_fps
+
+    def wait_for_room(self, *, timeout_s: float) -> bool:
+        """Wait until the window has room for another frame; False if it has none by then."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._failure is not None or self._box.room > 0, timeout_s
+            )
+            self._raise_failure()
+            return self._box.room > 0
+
+    def put_frame(self, frame: Frame, *, captured_s: float) -> None:
+        """Hand a frame over; it is kept until the cloud has stored its outcome."""
+        with self._lock:
+            self._box.put_frame(frame, captured_s=captured_s, now=time.monotonic())
+            work = self._take_work() if self._can_send() else None
+        self._send_at_once(work)
+
+    def put_ended(self, ended: OutcomeRange, *, captured_s: Sequence[float]) -> None:
+        """Hand over frames that ended on the device; their outcome is stored in the cloud, too."""
+        with self._lock:
+            self._box.put_ended(ended, captured_s=captured_s, now=time.monotonic())
+            work = self._take_work() if self._can_send() else None
+        self._send_at_once(work)
+
+    def take_deliveries(self) -> list[Delivered]:
+        """Return the frames that were finished since the last call.
+
+        Raises:
+            OffloadError: The stream cannot go on; for example it was taken over.
+        """
+        # Asked for every frame, and mostly there are none.
+        if not self._deliveries:
+            self._raise_failure()
+            return []
+        with self._lock:
+            deliveries, self._deliveries = self._deliveries, []
+            return deliveries
+
+    def take_task_times(self) -> list[TaskTime]:
+        """Return what the cloud's tasks cost since the last call."""
+        if not self._task_times:
+            return []
+        with self._lock:
+            times, self._task_times = self._task_times, []
+            return times
+
+    def finish(self, *, timeout_s: float | None) -> bool:
+        """Say that the stream is complete and wait until the cloud confirms that it has all of it.
+
+        Returns:
+            Whether it did within the time; None waits for as long as reconnecting goes on.
+        """
+        with self._changed:
+            self._ending = True
+            self._sendable.notify()
+            self._changed.wait_for(lambda: self._ended or self._failure is not None, timeout_s)
+            if not self._ended:
+                self._raise_failure()
+            return self._ended
+
+    def close(self) -> None:
+        """End the connection and the threads; what was not acknowledged goes to the spool."""
+        with self._changed:
+            self._closing = True
+            connection = self._connection
+            self._wake_all()
+        self._dialer.close()
+        if connection is not None:
+            connection.close()
+        for each in self._threads:
+            if each.is_alive():
+                each.join(CLOSE_TIMEOUT_S)
+        if self._spooler is not None:
+            self._spooler.close()
+
+    def state(self) -> LinkState:
+        """Return how the connection is doing."""
+        with self._changed:
+            live = self._connection.sent_bytes if self._connection else 0
+            spooler = self._spooler
+            return LinkState(
+                connected=self._session is not None,
+                in_flight=self._outbox.frames if self._outbox is not None else 0,
+                sent_bytes=self._sent_bytes + live,
+                reconnects=max(0, self._sessions - 1),
+                resent=self._outbox.resent if self._outbox is not None else 0,
+                resumed=spooler.resumed if spooler is not None else 0,
+                spooled=spooler.kept if spooler is not None else 0,
+                cloud_load=self._cloud_load,
+            )
+
+    @property
+    def _box(self) -> Outbox:
+        assert self._outbox is not None, "the uplink is open"
+        return self._outbox
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _fail(self, error: OffloadError) -> None:
+        with self._changed:
+            self._failure = self._failure or error
+            self._wake_all()
+
+    def _wake_all(self) -> None:
+        self._changed.notify_all()
+        self._sendable.notify()
+
+    # The link thread: connect, receive, reconnect.
+
+    def _run_link(self) -> None:
+        try:
+            while not self._closing and not self._ended:
+                line = self._dialer.dial(replace(self._opening, position=self._position))
+                position = self._begin(line)
+                try:
+                    self._receive(line.connection, line.session)
+                except SessionLost as error:
+                    self._lose(line.connection, error)
+                finally:
+                    line.connection.close()
+                self._pause_without_progress(position)
+        except OffloadError as error:
+            self._fail(error)
+
+    @property
+    def _position(self) -> int:
+        """Up to where the stream is known to be acknowledged."""
+        if self._outbox is not None:
+            return self._outbox.position
+        return self._spooler.position if self._spooler is not None else 0
+
+    def _begin(self, line: Line) -> int:
+        """Take the session into use, and return where the cloud says to go on."""
+        welcome = line.events[0]
+        assert isinstance(welcome, Welcome)
+        with self._changed:
+            if self._outbox is None:
+                self._outbox = self._make_outbox(welcome.next_seq)
+            self._deliver(welcome.next_seq, welcome.exceptions, ())
+            self._outbox.rewind()
+            self._set_online(True)
+            self._session, self._connection = line.session, line.connection
+            self._leftover = ()
+            self._welcome = welcome
+            # Whoever watches says so again: the server may be another one.
+            self._watched_fps = 0.0
+            self._sessions += 1
+            self._draining = False
+            # Before the first frame: it may be one that is to be watched.
+            for each in line.events[1:]:
+                self._note(each)
+            self._wake_all()
+        logger.info("session_opened", extra={"next_seq": welcome.next_seq})
+        return welcome.next_seq
+
+    def _make_outbox(self, next_seq: int) -> Outbox:
+        if self._spooler is None:
+            return Outbox(position=next_seq, max_entries=self._window)
+        outbox = self._spooler.make_outbox(next_seq=next_seq, max_entries=self._window)
+        self._spooler.start(outbox, on_read=self._sendable.notify)
+        return outbox
+
+    def _set_online(self, online: bool) -> None:
+        if isinstance(self._outbox, SpooledOutbox):
+            self._outbox.is_online = online
+
+    def _pause_without_progress(self, position: int) -> None:
+        """Wait after a session in which nothing was acknowledged: the next may end the same way."""
+        if self._ended or self._box.position > position:
+            self._fruitless_sessions = 0
+            return
+        self._fruitless_sessions += 1
+        bound_s = min(
+            FIRST_RETRY_BOUND_S * 2 ** min(self._fruitless_sessions, 10), LAST_RETRY_BOUND_S
+        )
+        self._dialer.pause(bound_s)
+
+    def _receive(self, connection: ByteStream, session: DeviceSession) -> None:
+        heard_s = beat_s = time.monotonic()
+        sent_bytes = connection.sent_bytes
+        connection.set_timeout(TICK_S)
+        while not self._ended:
+            try:
+                count = connection.receive_into(session.buffer())
+            except TimeoutError:
+                count = 0
+            now = time.monotonic()
+            if count:
+                heard_s = now
+                with self._changed:
+                    self._set_online(True)
+                    for event in session.received(count):
+                        self._note(event)
+                    self._changed.notify_all()
+            elif now - heard_s >= SILENCE_S:
+                raise SessionLost(f"server was silent for {now - heard_s:.0f} s")
+            elif now - heard_s >= STALL_S:
+                with self._changed:
+                    self._set_online(False)
+                    self._changed.notify_all()
+            if now - beat_s >= TICK_S:
+                if connection.sent_bytes == sent_bytes:
+                    self._beat(connection, session)
+                beat_s, sent_bytes = now, connection.sent_bytes
+
+    def _beat(self, connection: ByteStream, session: DeviceSession) -> None:
+        """Send a sign of life, unless somebody is sending."""
+        with self._lock:
+            if self._is_sending or self._leftover or self._session is not session:
+                return
+            self._is_sending = True
+        self._send_at_once(_Work(connection=connection, session=session, beats=True))
+
+    def _note(self, event: Event) -> None:
+        match event:
+            case Acknowledgement():
+                self._deliver(event.next_seq, event.exceptions, event.residences_s)
+                self._task_times += event.task_times
+                self._cloud_load = event.load
+            case EndConfirmed():
+                self._ended = True
+                self._sendable.notify()
+            case Control() if event.name == DRAIN:
+                self._draining = True
+            case Control() if event.name == WATCH:
+                self._watched_fps = _watched_fps(event)
+            case _:
+                # A control message that this version does not know.
+                pass
+
+    def _deliver(
+        self, next_seq: int, exceptions: Sequence[OutcomeRange], residences_s: Sequence[float]
+    ) -> None:
+        if next_seq > self._box.window_stop:
+            raise RemoteProtocolError(
+                f"server stands at {next_seq}, this device at {self._box.window_stop}: is another "
+                "one sending the same stream?"
+            )
+        self._deliveries += self._box.acknowledge(
+            next_seq, exceptions, residences_s, time.monotonic()
+        )
+        if self._spooler is not None and self.is_behind:
+            self._spooler.wake()
+
+    def _lose(self, connection: ByteStream, error: SessionLost) -> None:
+        if self._draining:
+            self._dialer.try_next()
+        with self._changed:
+            if self._ended or self._closing:
+                return
+            self._session = self._connection = None
+            self._set_online(False)
+            self._sent_bytes += connection.sent_bytes
+            in_flight = self._box.frames
+        logger.warning("session_lost", extra={"reason": str(error), "in_flight": in_flight})
+
+    # Sending: by the thread that puts in, or by the sender thread.
+
+    def _send_at_once(self, work: "_Work | None") -> None:
+        """Send what can be sent, as far as the socket takes it; leave the rest to the sender."""
+        if work is None:
+            return
+        try:
+            work.leftover = work.connection.send_at_once(work.leftover or self._encode(work))
+        except SessionLost:
+            self._hang_up(work)
+        except OffloadError as error:
+            self._fail(error)
+        self._give_up_right(work)
+
+    def _run_sender(self) -> None:
+        try:
+            while (work := self._next_work()) is not None:
+                try:
+                    work.connection.send(work.leftover or self._encode(work))
+                except SessionLost:
+                    self._hang_up(work)
+                work.leftover = ()
+                self._give_up_right(work)
+        except OffloadError as error:
+            self._fail(error)
+
+    def _next_work(self) -> "_Work | None":
+        """Wait for something that can be sent now; None at the end."""
+        with self._sendable:
+            self._sendable.wait_for(lambda: self._is_over or self._can_send())
+            return None if self._is_over else self._take_work()
+
+    @property
+    def _is_over(self) -> bool:
+        return self._closing or self._ended or self._failure is not None
+
+    def _can_send(self) -> bool:
+        if self._is_sending or self._session is None or self._session.is_closed:
+            return False
+        if self._leftover:
+            return True
+        if self._draining:
+            return False
+        if self._box.has_unsent:
+            return True
+        return self._ending and self._is_all_sent and not self._session.is_ending
+
+    @property
+    def _is_all_sent(self) -> bool:
+        return not self._box.has_unsent and self._box.window_stop == self._box.next_seq
+
+    def _take_work(self) -> "_Work":
+        assert self._session is not None
+        assert self._connection is not None
+        self._is_sending = True
+        leftover, self._leftover = self._leftover, ()
+        work = _Work(connection=self._connection, session=self._session, leftover=leftover)
+        if not leftover:
+            now = time.monotonic()
+            gathered = 0
+            while self._box.has_unsent and gathered < GATHERED_BYTES:
+                entry = self._box.take(now)
+                gathered += entry.payload_bytes + USUAL_ENVELOPE_BYTES
+                work.entries.append(entry)
+            work.ends = self._ending and self._is_all_sent
+        return work
+
+    def _hang_up(self, work: "_Work") -> None:
+        """Send no more on a connection that is lost; the link thread learns it and reconnects."""
+        with self._lock:
+            if self._session is work.session:
+                self._session = None
+        work.connection.close()
+
+    def _give_up_right(self, work: "_Work") -> None:
+        with self._lock:
+            self._is_sending = False
+            # What is left of a message belongs to the connection that had its beginning.
+            if work.connection is self._connection:
+                self._leftover = work.leftover
+            if self._can_send():
+                self._sendable.notify()
+
+    def _encode(self, work: "_Work") -> list[Piece]:
+        """Return the pieces of what is to be sent.
+
+        Raises:
+            SessionLost: The cloud has ended the session meanwhile.
+        """
+        try:
+            if work.beats:
+                work.session.send_heartbeat()
+            for entry in work.entries:
+                self._queue(work.session, entry)
+            if work.ends:
+                work.session.send_end()
+        except LocalProtocolError as error:
+            if work.session.is_closed:
+                raise SessionLost("session was closed by the server") from error
+            raise
+        return work.session.take_outgoing()
+
+    def _queue(self, session: DeviceSession, entry: Entry) -> None:
+        message = entry.message()
+        if isinstance(message, Ended):
+            session.send_ended(message)
+            return
+        try:
+            entry.message_bytes = session.send_frame(message)
+        except PayloadError as error:
+            with self._lock:
+                self._box.fail(entry, task="", reason=str(error))
+            failed = entry.message()
+            assert isinstance(failed, Ended)
+            session.send_ended(failed)
+
+
+def _spooler(spool: "Spool | None", lock: threading.Lock) -> "Spooler | None":
+    if spool is None:
+        return None
+    # Here, because it loads SQLite, which a device without a spool does without.
+    from offload.device.spooling import Spooler
+
+    return Spooler(spool, lock)
+
+
+def _watched_fps(control: Control) -> float:
+    fps = control.body.get("fps")
+    if fps is None:
+        return math.inf
+    if type(fps) not in (int, float) or not 0 <= cast("float", fps) < math.inf:
+        raise RemoteProtocolError("server asks for a number of frames a second that is none")
+    return float(cast("float", fps))
+
+
+@dataclass(slots=True, kw_only=True)
+class _Work:
+    """What one thread sends: entries with perhaps the end, or what is left of earlier ones."""
+
+    connection: ByteStream
+    session: DeviceSession
+    leftover: Sequence[Piece] = ()
+    entries: list[Entry] = field(default_factory=list)
+    ends: bool = False
+    beats: bool = False

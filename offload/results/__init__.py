@@ -1,0 +1,171 @@
+"""Keep results, one transaction for many frames: outcomes and positions go to disk together.
+
+The way in to the four modules behind it: ``store`` (what a store is given, and its rules),
+``sqlite``, ``values`` (bytes) and ``cli``. Stores may be used from several
+threads.
+
+    store = open_results("sqlite:results.db")
+    record = store.open_stream(stream="s", device="pi", app="ball", owner="home", now=now)
+    result = Result(seq=record.next_seq, ..., value=pack_result({"area": 7}))
+    store.commit([StreamCommit(stream="s", results=(result,), next_seq=result.seq + 1, at=now)])
+    store.close()
+
+``python3 -m offload.results`` exports, summarises and follows a results file.
+"""
+
+import threading
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from offload.errors import ConfigurationError
+from offload.messages import Outcome, OutcomeRange
+from offload.results.store import (
+    MAX_ENDED_FRAMES,
+    Result,
+    ResultsStore,
+    StreamCommit,
+    StreamRecord,
+    check_commit,
+)
+from offload.results.values import pack_result, pack_state, unpack_result, unpack_state
+
+__all__ = [
+    "MAX_MEMORY_STREAMS",
+    "MemoryResults",
+    "Result",
+    "ResultsStore",
+    "StreamCommit",
+    "StreamRecord",
+    "open_results",
+    "pack_result",
+    "pack_state",
+    "unpack_result",
+    "unpack_state",
+]
+
+# Without a file, positions are all that is kept. This is far above the streams that one server
+# serves at once, so what is forgotten has long been idle.
+MAX_MEMORY_STREAMS: Final = 100_000
+
+
+def open_results(url: str) -> ResultsStore:
+    """Open the store that ``url`` names: ``sqlite:FILE`` or ``none``.
+
+    Raises:
+        ConfigurationError: The URL is of another kind, or its file cannot be used.
+    """
+    kind, _, rest = url.partition(":")
+    if url == "none":
+        return MemoryResults()
+    if kind == "sqlite" and rest:
+        # Here, because a program that keeps no results file should not load SQLite.
+        from offload.results.sqlite import SqliteResults
+
+        return SqliteResults(Path(rest))
+    if kind in ("postgresql", "postgres"):
+        # The URL itself is not shown, since it may hold a password.
+        raise ConfigurationError(
+            "results in PostgreSQL are not supported by this version, expected sqlite:FILE or none"
+        )
+    shown = kind if "://" in url else url
+    raise ConfigurationError(f"results URL is {shown!r}, expected sqlite:FILE or none")
+
+
+class MemoryResults(ResultsStore):
+    """Positions and counts in memory, no results: exactly once only while this process lives."""
+
+    durable = False
+
+    def __init__(self) -> None:
+        """Start without streams."""
+        self._lock = threading.Lock()
+        # In the order of their last use, so that the first is the one to forget.
+        self._kept: dict[str, _Kept] = {}
+
+    def commit(self, commits: Sequence[StreamCommit]) -> None:
+        """Advance positions and counts; see `ResultsStore.commit`."""
+        with self._lock:
+            # All are checked before any is stored.
+            positions: dict[str, int] = {}
+            for each in commits:
+                kept = self._kept.get(each.stream)
+                stored = None if kept is None else positions.get(each.stream, kept.next_seq)
+                check_commit(each, stored=stored)
+                positions[each.stream] = each.next_seq
+            for each in commits:
+                kept = self._kept.pop(each.stream)
+                self._kept[each.stream] = kept
+                kept.advance(each)
+
+    def open_stream(
+        self, *, stream: str, device: str, app: str, owner: str, now: float
+    ) -> StreamRecord:
+        """Return the stream's record, new or as kept; see `ResultsStore.open_stream`."""
+        with self._lock:
+            kept = self._kept.pop(stream, None)
+            if kept is None:
+                kept = _Kept(stream=stream, device=device, app=app, owner=owner, opened_at=now)
+            elif (kept.owner, kept.app) == (owner, app):
+                kept.closed_at = None
+            self._kept[stream] = kept
+            if len(self._kept) > MAX_MEMORY_STREAMS:
+                del self._kept[next(iter(self._kept))]
+            return kept.record()
+
+    def ended_between(self, stream: str, first: int, stop: int) -> list[OutcomeRange]:
+        """Return which frames have no result; see `ResultsStore.ended_between`."""
+        with self._lock:
+            kept = self._kept.get(stream)
+            ended = list(kept.ended) if kept is not None else []
+        first = max(first, stop - MAX_ENDED_FRAMES)
+        return [each for each in ended if each.stop > first and each.first < stop]
+
+    def close(self) -> None:
+        """Do nothing; there is nothing to release."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Kept:
+    """A stream in memory; unlike a `StreamRecord` it changes, since it does for every frame."""
+
+    stream: str
+    device: str
+    app: str
+    owner: str
+    opened_at: float
+    closed_at: float | None = None
+    next_seq: int = 0
+    results: int = 0
+    counts: Counter[Outcome] = field(default_factory=Counter)
+    state: bytes | None = None
+    ended: deque[OutcomeRange] = field(default_factory=lambda: deque(maxlen=MAX_ENDED_FRAMES))
+
+    def advance(self, commit: StreamCommit) -> None:
+        self.next_seq = commit.next_seq
+        self.results += len(commit.results)
+        for each in commit.ended:
+            self.counts[each.outcome] += each.count
+            self.ended.append(each)
+        if commit.state is not None:
+            self.state = commit.state
+        if commit.closed_at is not None:
+            self.closed_at = commit.closed_at
+
+    def record(self) -> StreamRecord:
+        return StreamRecord(
+            stream=self.stream,
+            device=self.device,
+            app=self.app,
+            owner=self.owner,
+            opened_at=self.opened_at,
+            closed_at=self.closed_at,
+            next_seq=self.next_seq,
+            results=self.results,
+            filtered=self.counts[Outcome.FILTERED],
+            failed=self.counts[Outcome.FAILED],
+            dropped=self.counts[Outcome.DROPPED],
+            state=self.state,
+        )

@@ -1,0 +1,332 @@
+"""The device's durable queue: messages that the cloud has not acknowledged, in an SQLite file.
+
+What `append` returned for survives a crash and a power cut, and takes a bounded part of the disk. A
+disk that is full, cannot be written or is damaged makes calls raise `SpoolError`; each later call
+tries again. Nothing here starts threads or logs, and one thread at a time may use a spool.
+
+    spool = Spool(Path("spool"), stream="s", pipeline="ball 1f0c", limit_bytes=256 << 20)
+    spool.append([Record(first=spool.stop, stop=spool.stop + 1, content=message)])
+    for record in spool.read(spool.first, max_bytes=1 << 20): ...
+    spool.release(acknowledged)
+
+``file`` is the file, within ``limits``; ``entries`` are the bytes in it; ``opening`` saves what it can
+of a damaged one, and ``access`` tries again where the disk fails.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+from offload.errors import ConfigurationError, LocalProtocolError, SpoolError, SpoolFull
+from offload.spool.access import SpoolAccess
+from offload.spool.entries import Entry, Kind
+from offload.spool.file import ROW_BYTES, Change, NoRoomError
+from offload.spool.limits import MIN_LIMIT_BYTES, FileLimits
+from offload.spool.opening import peek
+
+# The version of the file's layout: what it says of its origin, and with that the rest.
+_LAYOUT: Final = 1
+
+# Of a stream's name, in the name of its file: enough to know it by.
+_READABLE_CHARACTERS: Final = 40
+
+# SQLite's files say by a lock on these bytes that somebody uses them.
+_LOCK_START: Final = 0x40000002
+_LOCK_BYTES: Final = 510
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One message on disk: the frames from ``first`` to before ``stop``.
+
+    ``content`` is the message; None when read: it is lost, since its bytes are damaged.
+    """
+
+    first: int
+    stop: int
+    content: bytes | None
+
+
+class Spool:
+    """The spool of one stream, in a file of its own.
+
+    Args:
+        folder: Where the file is; made if missing, only for this user.
+        stream: Name of the stream.
+        pipeline: Names the app and its tasks. Frames of another pipeline are not read.
+        limit_bytes: What the file and its log may take on disk together. A damaged file that was
+            set aside comes on top.
+        clock: Monotonic seconds.
+
+    Attributes:
+        first: The first frame that is still needed.
+        stop: One past the last frame. If it equals ``first``, the spool is empty. Both are 0 in a
+            new spool, and outlive the program even where nothing is kept.
+        state: What was given last with `append`, or None.
+        state_stop: ``stop`` at that time. It is smaller than ``stop`` where records followed
+            without a state, or where a crash or a full disk kept the state from being stored.
+        lost: Frames that `read` found damaged. A span counts once, however often it is read.
+        kept_bytes: What the records take on disk, as of the last change.
+
+    Raises:
+        ConfigurationError: The folder or file cannot be used, another program uses it, or the limit
+            is under `MIN_LIMIT_BYTES`.
+        HandshakeError: The file keeps frames of another pipeline.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        stream: str,
+        pipeline: str,
+        limit_bytes: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Open the file, or make it; a disk that cannot be written only leaves a ``note``."""
+        if limit_bytes < MIN_LIMIT_BYTES:
+            raise ConfigurationError(
+                f"spool limit is {limit_bytes} bytes, expected at least {MIN_LIMIT_BYTES}"
+            )
+        self._name = f"spool {str(spool_path(folder, stream))!r}"
+        self._limits = FileLimits.within(limit_bytes)
+        self._access = SpoolAccess(
+            spool_path(folder, stream),
+            self._limits,
+            origin=Entry(kind=Kind.ORIGIN, content=f"{_LAYOUT}\n{stream}\n{pipeline}".encode()),
+            clock=clock,
+        )
+        position, state = self._access.position, self._access.state
+        self.first, self.stop = position.first, position.stop
+        self.state = None if state is None else state.content
+        self.state_stop = 0 if state is None else state.stop
+        self.kept_bytes = self._access.kept_bytes
+        self.lost = 0
+        self._lost_before = 0
+        # What the file knows of: where it begins, and whether all before is deleted.
+        self._stored_first = self.first
+        self._is_trimmed = False
+
+    def append(self, records: Sequence[Record], *, state: bytes | None = None) -> None:
+        """Store ``records``; they are on disk when this returns.
+
+        They are stored in transactions of 1 MiB at most, less with a small limit, or of one larger
+        record. If one fails, those before stay stored: ``stop`` says so. ``state`` is stored with
+        the last one.
+
+        Args:
+            records: They follow each other without a gap, and begin at ``stop``; if nothing is
+                kept, they may also begin after it.
+            state: The state of the device's tasks after the last record; None keeps what is stored.
+
+        Raises:
+            SpoolFull: There is no room for a record, or it is too large for this spool.
+            SpoolError: The disk cannot be written.
+            LocalProtocolError: The records do not follow what is kept.
+        """
+        self._check_order(records)
+        if state is not None and len(state) > self._limits.state:
+            raise SpoolFull(
+                f"state of the tasks is {len(state)} bytes, expected at most {self._limits.state}"
+                " with this spool limit"
+            )
+        groups = list(self._groups(records)) or [[]]
+        for group in groups[:-1]:
+            self._store(group, None)
+        self._store(groups[-1], state)
+
+    def read(self, first: int, *, max_bytes: int, max_records: int | None = None) -> list[Record]:
+        """Return records in order, from the one that holds frame ``first``.
+
+        They follow each other without a gap: what is lost is a record without content.
+
+        Args:
+            first: Where to begin, ``spool.first <= first``. From ``spool.stop`` on there is
+                nothing.
+            max_bytes: At most so many bytes of contents, unless the first record has more.
+            max_records: At most so many records.
+
+        Raises:
+            SpoolError: The disk cannot be read now; nothing is lost by that.
+            LocalProtocolError: The frame is released.
+        """
+        if first < self.first:
+            raise LocalProtocolError(f"frame {first} is released, expected {self.first} or later")
+        if first >= self.stop:
+            return []
+        most = self.frames if max_records is None else max_records
+        return self._recovering(lambda: self._read(first, max_bytes, most))
+
+    def release(self, before: int) -> None:
+        """Note that frames before ``before`` are not needed; it goes to disk with the next change.
+
+        A record that holds later frames, too, stays.
+        """
+        self.first = max(self.first, min(before, self.stop))
+
+    def flush(self) -> None:
+        """Put on disk what was released, and delete it.
+
+        Raises:
+            SpoolError: The disk cannot be written.
+        """
+        while self.first > self._stored_first or not self._is_trimmed:
+            self._write(Change(old_stop=self.stop, first=self.first, stop=self.stop))
+
+    def close(self) -> None:
+        """Close the file. What was released goes to disk if it can; else it is only sent again."""
+        if self._access.can_write:
+            with suppress(SpoolError):
+                self.flush()
+        self._access.close()
+
+    @property
+    def frames(self) -> int:
+        """How many frames are kept."""
+        return self.stop - self.first
+
+    @property
+    def note(self) -> str:
+        """What was found wrong with the file last, or nothing: the user should be told."""
+        return self._access.note
+
+    def _check_order(self, records: Sequence[Record]) -> None:
+        at = self.stop
+        if records and not self.frames:
+            at = max(at, records[0].first)
+        for each in records:
+            if each.first != at or each.stop <= at or each.content is None:
+                raise LocalProtocolError(
+                    f"record is of frames {each.first} to {each.stop}, expected one from {at} on"
+                )
+            at = each.stop
+
+    def _groups(self, records: Sequence[Record]) -> Iterator[list[Entry]]:
+        group: list[Entry] = []
+        group_bytes = 0
+        for each in records:
+            content = each.content or b""
+            group_bytes += len(content) + ROW_BYTES
+            if group and group_bytes > self._limits.group:
+                yield group
+                group, group_bytes = [], len(content) + ROW_BYTES
+            group.append(Entry(kind=Kind.RECORD, first=each.first, stop=each.stop, content=content))
+        if group:
+            yield group
+
+    def _store(self, group: list[Entry], state: bytes | None) -> None:
+        """Store ``group`` in one transaction, or as much of it as there is room for, and raise."""
+        # One that is larger than a group is alone in its group.
+        if group and len(group[0].content) > self._limits.record:
+            raise SpoolFull(
+                f"record is {len(group[0].content)} bytes, expected at most {self._limits.record}"
+                " with this spool limit"
+            )
+        full: NoRoomError | None = None
+        while group or state is not None:
+            first = self.first if self.frames or not group else group[0].first
+            stop = group[-1].stop if group else self.stop
+            try:
+                self._write(
+                    Change(old_stop=self.stop, first=first, stop=stop, records=group, state=state)
+                )
+            except NoRoomError as error:
+                if error.could_trim:
+                    self.flush()
+                else:
+                    full, group, state = error, group[: error.fitting], None
+                continue
+            self.first, self.stop = first, stop
+            if state is not None:
+                self.state, self.state_stop = state, stop
+            break
+        if full is not None:
+            raise SpoolFull(
+                f"{self._name} is full: {self.frames} frames take {self.kept_bytes} bytes"
+            ) from full
+
+    def _write(self, change: Change) -> None:
+        self._is_trimmed = self._recovering(lambda: self._access.writable().write(change))
+        self._stored_first = change.first
+        self.kept_bytes = self._access.kept_bytes
+
+    def _read(self, first: int, max_bytes: int, max_records: int) -> list[Record]:
+        records: list[Record] = []
+        at, read_bytes = first, 0
+        for entry in self._access.readable().entries_from(first):
+            # A damaged one shows as a gap before the next; one that ends here was replaced.
+            if entry is None or entry.stop <= at or entry.first >= self.stop:
+                continue
+            if entry.first > at:
+                records.append(self._lose(at, entry.first))
+                at = entry.first
+            read_bytes += len(entry.content)
+            if len(records) >= max_records or (records and read_bytes > max_bytes):
+                return records
+            records.append(Record(first=entry.first, stop=entry.stop, content=entry.content))
+            at = entry.stop
+        if at < self.stop and len(records) < max_records:
+            records.append(self._lose(at, self.stop))
+        return records
+
+    def _recovering(self, use: Callable[[], T]) -> T:
+        """Return what ``use`` gives, if need be after the file is mended."""
+        try:
+            return use()
+        except sqlite3.Error as error:
+            self._access.recover(error)
+        try:
+            return use()
+        except sqlite3.Error as error:
+            raise SpoolError(f"{self._name} cannot be used: {error}") from error
+
+    def _lose(self, first: int, stop: int) -> Record:
+        self.lost += max(0, stop - max(first, self._lost_before))
+        self._lost_before = max(stop, self._lost_before)
+        return Record(first=first, stop=stop, content=None)
+
+
+def spool_path(folder: Path, stream: str) -> Path:
+    """Return where the spool of ``stream`` is: a name can hold what no file's name can."""
+    readable = re.sub(r"[^A-Za-z0-9._-]", "_", stream)[:_READABLE_CHARACTERS]
+    digest = hashlib.sha256(stream.encode()).hexdigest()[:16]
+    return folder / f"{readable}-{digest}.spool"
+
+
+def left_behind(folder: Path, *, besides: str) -> list[tuple[str, int]]:
+    """Return the other streams in ``folder`` whose spools keep frames, and how many.
+
+    Spools that cannot be read, or that another program uses, are left out. Nothing is changed.
+    """
+    found: list[tuple[str, int]] = []
+    for path in sorted(folder.glob("*.spool")):
+        if path == spool_path(folder, besides) or _is_in_use(path):
+            continue
+        notes = peek(path)
+        origin, position = notes.get(Kind.ORIGIN), notes.get(Kind.POSITION)
+        if origin is not None and position is not None and position.first < position.stop:
+            stream = origin.content.decode().split("\n")[1]
+            found.append((stream, position.stop - position.first))
+    return found
+
+
+def _is_in_use(path: Path) -> bool:
+    try:
+        opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.lockf(opened, fcntl.LOCK_SH | fcntl.LOCK_NB, _LOCK_BYTES, _LOCK_START)
+        finally:
+            os.close(opened)
+    except OSError:
+        return True
+    return False
