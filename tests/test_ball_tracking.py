@@ -189,6 +189,7 @@ def test_synthetic_frames_end_early_for_both_reasons() -> None:
 
 
 @needs_recording
+@pytest.mark.slow
 def test_tasks_and_loop_agree_on_every_recorded_frame() -> None:
     runs = run_whole(make_pipeline(str(GREEN_BALL)), 2000)
     expected = results_of_loop(str(GREEN_BALL), 2000)

@@ -187,7 +187,7 @@ def test_a_program_that_does_not_start_is_an_error_with_its_own_words(tmp_path: 
         pass
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_the_transport_benchmark_measures_ours_and_whoever_is_installed(tmp_path: Path) -> None:
     report = run_benchmark("transport", tmp_path)
     peers = [str(each) for each in Peer if missing(each) is None]
@@ -200,7 +200,7 @@ def test_the_transport_benchmark_measures_ours_and_whoever_is_installed(tmp_path
     assert report["machine"]["cores"] >= 1
 
 
-@pytest.mark.integration
+@pytest.mark.slow
 def test_the_pipeline_benchmark_measures_loops_ours_and_peers(tmp_path: Path) -> None:
     report = run_benchmark("pipeline", tmp_path)
     contenders = report["contenders"]

@@ -9,8 +9,8 @@ tries again. Nothing here starts threads or logs, and one thread at a time may u
     for record in spool.read(spool.first, max_bytes=1 << 20): ...
     spool.release(acknowledged)
 
-``file`` is the file, within ``limits``; ``entries`` are the bytes in it; ``opening`` saves what it can
-of a damaged one, and ``access`` tries again where the disk fails.
+``file`` is the file, within ``limits``; ``entries`` are the bytes in it; ``opening`` saves what it
+can of a damaged one, and ``access`` tries again where the disk fails.
 """
 
 import fcntl

@@ -157,9 +157,12 @@ class Report:
         )
 
     def check_device(self) -> None:
-        """Check that the good device noticed nothing."""
+        """Check that the good device lost nothing."""
         assert self.frames["completed"] == self.frames["captured"] == self.stored == self.next_seq
         assert not self.wrong
+
+    def check_pace(self) -> None:
+        """Check that the good device was not slowed down, on a machine that has time for it."""
         assert self.fps >= LEAST_FPS, self.line
         assert self.latency_p99_s < MOST_LATENCY_S, self.line
 

@@ -110,10 +110,12 @@ def check_damaged(damaged: Damaged, *, max_growth_bytes: int) -> None:
     assert not damaged.answers["refused: internal"]
 
 
+@pytest.mark.slow
 def test_a_thousand_damaged_streams_harm_neither_the_server_nor_a_good_device(
     tmp_path: Path,
 ) -> None:
     damaged = attacked_by_damaged_streams(tmp_path, SHORT_STREAMS)
+    damaged.report.check_pace()
     check_damaged(damaged, max_growth_bytes=MAX_GROWTH_OF_STREAMS_BYTES)
 
 
@@ -123,6 +125,7 @@ def test_a_hundred_thousand_damaged_streams_harm_neither_the_server_nor_a_good_d
     tmp_path: Path,
 ) -> None:
     damaged = attacked_by_damaged_streams(tmp_path, LONG_STREAMS)
+    damaged.report.check_pace()
     check_damaged(damaged, max_growth_bytes=MAX_GROWTH_OF_MASKS_BYTES)
     halfway_bytes = damaged.memory_bytes[len(damaged.memory_bytes) // 2]
     assert damaged.memory_bytes[-1] - halfway_bytes < MAX_LATE_GROWTH_BYTES
@@ -219,6 +222,7 @@ def test_hostile_messages_take_no_memory_however_often_they_come(tmp_path: Path)
     peers = HOSTILE * 30
     report, answers = attacked_by(tmp_path, peers)
     check_hostile(report, answers, peers, max_growth_bytes=MAX_GROWTH_OF_STREAMS_BYTES)
+    report.check_pace()
 
 
 def attacked_by_drips(folder: Path, *, strangers: int, inside: int, for_s: float) -> Report:
@@ -234,6 +238,7 @@ def attacked_by_drips(folder: Path, *, strangers: int, inside: int, for_s: float
     return report
 
 
+@pytest.mark.slow
 def test_two_hundred_connections_of_a_byte_a_second_hold_nobody_up(tmp_path: Path) -> None:
     report = attacked_by_drips(tmp_path, strangers=160, inside=40, for_s=8.0)
     check(report, max_growth_bytes=MAX_GROWTH_BYTES)
@@ -244,3 +249,4 @@ def test_two_hundred_connections_of_a_byte_a_second_hold_nobody_up(tmp_path: Pat
 def test_a_thousand_connections_of_a_byte_a_second_hold_nobody_up(tmp_path: Path) -> None:
     report = attacked_by_drips(tmp_path, strangers=900, inside=100, for_s=60.0)
     check(report, max_growth_bytes=MAX_GROWTH_BYTES)
+    report.check_pace()

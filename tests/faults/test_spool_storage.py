@@ -180,6 +180,7 @@ class ResultsRun:
         return record.next_seq
 
 
+@pytest.mark.slow
 def test_a_power_cut_takes_nothing_from_results_that_were_committed_before(tmp_path: Path) -> None:
     path, copy = tmp_path / "results.db", tmp_path / "copy.db"
     with closing(ResultsRun(path, copy)) as results:

@@ -206,10 +206,19 @@ class RawDevice(AbstractContextManager["RawDevice"]):
                 raise SessionLost(f"connection ended: {error.strerror}") from error
             if count == 0:
                 raise SessionLost("the server hung up")
-            events = list(self.session.received(count))
+            events: list[Event] = []
+            failure: OffloadError | None = None
+            try:
+                # What came before a refusal in the same bytes counts.
+                for event in self.session.received(count):
+                    events.append(event)
+            except OffloadError as error:
+                failure = error
             self.flush()
             self.received += events
             yield from events
+            if failure is not None:
+                raise failure
         raise AssertionError("nothing came in time")
 
 
