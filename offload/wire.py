@@ -312,7 +312,9 @@ def _check_magic(found: bytes) -> None:
     if not MAGIC.startswith(found):
         # Alerts and greetings of TLS; of two kinds of talk that miss each other this is the usual.
         if found[:1] in (b"\x15", b"\x16"):
-            raise RemoteProtocolError("peer speaks TLS, and this end does not: see --tls and --tls-cert")
+            raise RemoteProtocolError(
+                "peer speaks TLS, and this end does not: see --tls and --tls-cert"
+            )
         raise RemoteProtocolError(f"message begins with {found!r}, expected {MAGIC!r}")
 
 
