@@ -83,8 +83,11 @@ def pair(
         shaken = pool.submit(shake_hands, listener, device_context(authority.certificate))
         raw, _ = listener.accept()
         raw.settimeout(LONG_S)
-        # Without this Python takes an end that was cut off for one that was meant.
-        cloud = context_of(server).wrap_socket(raw, server_side=True, suppress_ragged_eofs=False)
+        # Without these Python takes an end that was cut off for one that was meant; the first is
+        # set by Python 3.11.2 with OpenSSL 3, which is what Debian 12 has.
+        context = context_of(server)
+        context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+        cloud = context.wrap_socket(raw, server_side=True, suppress_ragged_eofs=False)
         with closing(cloud), closing(shaken.result(LONG_S)) as secured:
             yield secured, cloud
 
