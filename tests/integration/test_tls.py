@@ -495,7 +495,7 @@ def test_closing_wakes_a_thread_that_waits_for_the_socket_and_says_nothing_in_be
         read(cloud, CHUNK_BYTES)
         secured.close()
         assert isinstance(sending.exception(LONG_S), SessionLost)
-    with pytest.raises(ssl.SSLError, match="(?i)eof"):
+    with pytest.raises(ssl.SSLError, match=r"(?i)eof"):
         read(cloud, MORE_THAN_SOCKETS_HOLD)
 
 
