@@ -118,9 +118,9 @@ def decode(message: memoryview) -> Message:
         place[:count] = message[:count]
         found = list(decoder.received(count))
         message = message[count:]
-        if found and not message:
+        if len(found) == 1 and not message and not decoder.mid_message:
             return found[0]
-    raise RemoteProtocolError("message is not complete")
+    raise RemoteProtocolError("these bytes are not one message")
 
 
 def _append_piece(pieces: list[Piece], piece: Piece) -> int:
@@ -351,8 +351,6 @@ def _unpack_envelope(envelope: memoryview) -> Fields:
 
 
 def _unpack(packed: memoryview, max_bytes: int, name: str) -> object:
-    if len(packed) > max_bytes:
-        raise RemoteProtocolError(f"{name} is {len(packed)} bytes, expected at most {max_bytes}")
     try:
         # A list is made as long as it claims to be before its items are read, and a thousand of
         # them nest in 3 KiB. Skipping makes nothing, and finds that the items are not there.

@@ -1,5 +1,6 @@
 """Tokens: the files they live in, the variables that name them, and the proofs made with them."""
 
+import pwd
 import secrets
 import stat
 import threading
@@ -146,6 +147,18 @@ def test_without_a_usable_configuration_folder_it_is_in_the_home_folder(
 ) -> None:
     environ = {"HOME": "/home/ann", **folder}
     assert default_token_path(environ) == Path("/home/ann/.config/task-offload/tokens")
+
+
+def test_a_user_without_any_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_entry(user: int) -> None:
+        raise KeyError(f"uid not found: {user}")
+
+    monkeypatch.delenv("HOME", raising=False)
+    assert default_token_path({}).is_absolute()
+    # As in a container that runs as a number without a name.
+    monkeypatch.setattr(pwd, "getpwuid", no_entry)
+    with pytest.raises(ConfigurationError, match="no home folder for a token file"):
+        default_token_path({})
 
 
 # The server

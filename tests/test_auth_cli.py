@@ -363,7 +363,12 @@ def test_a_link_stays_and_what_it_leads_to_is_changed(
 
 @pytest.mark.parametrize(
     ("named", "problem"),
-    [("obstacle/tokens", "Not a directory"), ("a-folder", "Is a directory"), ("loop", "levels of")],
+    [
+        ("obstacle/tokens", "Not a directory"),
+        ("obstacle/below/tokens", "Not a directory"),
+        ("a-folder", "Is a directory"),
+        ("loop", "levels of"),
+    ],
 )
 def test_a_file_that_cannot_be_made_is_said_in_one_line(
     named: str, problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -39,6 +39,7 @@ from offload.results import (
 )
 from offload.results import sqlite as results_sqlite
 from offload.results import values as results_values
+from offload.results.cli import json_value
 from offload.results.sqlite import SqliteResults, connect_reader
 
 REPOSITORY = Path(__file__).parent.parent
@@ -357,6 +358,8 @@ def test_a_closed_file_refuses_in_words(path: Path) -> None:
         store.commit([])
     with pytest.raises(ResultsError):
         open_stream(store)
+    with pytest.raises(ResultsError):
+        store.ended_between("s", 0, 1)
 
 
 # Opening
@@ -438,6 +441,15 @@ def test_a_missing_folder_is_wrong_usage(tmp_path: Path) -> None:
 def test_a_name_that_the_system_refuses_is_wrong_usage(tmp_path: Path, mode: Any) -> None:
     with pytest.raises(ConfigurationError, match="File name too long"):
         mode(tmp_path / ("x" * 300))
+
+
+@pytest.mark.parametrize("mode", [connect_reader, SqliteResults])
+def test_a_path_that_is_too_long_for_sqlite_is_wrong_usage(tmp_path: Path, mode: Any) -> None:
+    folder = tmp_path.joinpath(*["x" * 200] * 4)
+    folder.mkdir(parents=True)
+    (folder / "results.db").touch()
+    with pytest.raises(ConfigurationError, match="unable to open database file"):
+        mode(folder / "results.db")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -551,6 +563,15 @@ def test_a_result_over_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     pack_result(bytes(90))
     with pytest.raises(PayloadError, match="expected at most 100"):
         pack_result(bytes(100))
+
+
+def test_a_stored_result_over_the_limit_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = pack_result(bytes(100))
+    monkeypatch.setattr(results_values, "MAX_RESULT_BYTES", len(stored))
+    assert unpack_result(stored) == bytes(100)
+    monkeypatch.setattr(results_values, "MAX_RESULT_BYTES", len(stored) - 1)
+    with pytest.raises(ResultsError, match=f"result is {len(stored)} bytes, expected at most"):
+        unpack_result(stored)
 
 
 def extension(code: int, data: bytes) -> bytes:
@@ -860,6 +881,45 @@ def test_a_result_that_is_broken_is_named(filled: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("error: result 70 of stream 'b' cannot be read: ")
     assert len(done.stdout.splitlines()) == 70
+
+
+def test_a_result_that_is_no_bytes_is_named(filled: Path) -> None:
+    with closing(sqlite3.connect(filled)) as connection, connection:
+        connection.execute("UPDATE results SET value = 'text' WHERE stream = 'b' AND seq = 70")
+    done = run("export", filled)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: result 70 of stream 'b' is str, not bytes\n",
+    )
+
+
+def test_a_file_that_is_damaged_on_the_way_is_one_line(filled: Path) -> None:
+    with closing(sqlite3.connect(filled)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    data = bytearray(filled.read_bytes())
+    # The first page has the tables, which are looked at before.
+    data[4096:] = b"\xff" * len(data[4096:])
+    filled.write_bytes(data)
+    done = run("export", filled)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: results file '{filled}' cannot be read: database disk image is malformed\n"
+    )
+
+
+def test_an_array_of_complex_numbers_is_exported_as_pairs(path: Path) -> None:
+    with closing(SqliteResults(path)) as store:
+        open_stream(store)
+        value = pack_result(np.array([1 + 2j, complex(math.inf, -1)]))
+        result = Result(seq=0, captured_at=1.0, received_at=2.0, split=1, value=value)
+        store.commit([StreamCommit(stream="s", results=(result,), next_seq=1, at=1.0)])
+    exported = json.loads(run("export", path).stdout)
+    assert exported["value"] == [[1.0, 2.0], [None, -1.0]]
+
+
+def test_what_no_result_can_hold_is_no_json() -> None:
+    with pytest.raises(ResultsError, match="value holds set, which no result can hold"):
+        json_value({"found": [{1, 2}]})
 
 
 def test_help_shows_examples() -> None:

@@ -3,18 +3,31 @@
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from offload.errors import TaskError
 from offload.messages import Outcome, OutcomeRange
-from offload.results import StreamRecord, pack_result, unpack_state
+from offload.results import (
+    MemoryResults,
+    ResultsStore,
+    StreamCommit,
+    StreamRecord,
+    pack_result,
+    unpack_result,
+    unpack_state,
+)
 from offload.results import sqlite as results_sqlite
+from offload.results import values as results_values
 from offload.results import writer as results_writer
 from offload.results.sqlite import SqliteResults
-from offload.results.writer import Finished, ResultsWriter
+from offload.results.writer import Finished, ResultsWriter, Settled, no_state, settle
+from offload.values import Value
 
 LONG_S = 30.0
 
@@ -35,7 +48,7 @@ def store(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqliteResults
         yield opened
 
 
-def record(store: SqliteResults, stream: str = "a") -> StreamRecord:
+def record(store: ResultsStore, stream: str = "a") -> StreamRecord:
     return store.open_stream(stream=stream, device="pi", app="app", owner="home", now=1.0)
 
 
@@ -185,14 +198,22 @@ def test_the_end_of_a_stream_is_stored_and_counts_no_frame(
 def test_nothing_is_acknowledged_until_a_locked_file_can_be_written_again(
     store: SqliteResults,
     lock: sqlite3.Connection,
-    complaint: Complaint,
+    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    tries, commit = threading.Semaphore(0), store.commit
+
+    def counted(commits: Sequence[StreamCommit]) -> None:
+        tries.release()
+        commit(commits)
+
+    monkeypatch.setattr(store, "commit", counted)
     committed = Committed()
     committed.may_go_on.set()
     writer = ResultsWriter(store, on_committed=committed)
     writer.put(finished(0))
-    assert complaint.came.wait(LONG_S)
+    for _ in range(3):
+        assert tries.acquire(timeout=LONG_S)
     assert committed.batches == []
     lock.execute("ROLLBACK")
     assert committed.has_first.wait(LONG_S)
@@ -217,3 +238,92 @@ def test_closing_while_the_file_is_locked_says_that_something_is_lost(
 
 def test_closing_an_idle_writer_ends_it(store: SqliteResults) -> None:
     assert ResultsWriter(store, on_committed=lambda _: None).close(timeout_s=LONG_S)
+
+
+def test_a_store_in_memory_has_a_frame_when_put_returns() -> None:
+    store = MemoryResults()
+    record(store)
+    committed: list[list[Finished]] = []
+    writer = ResultsWriter(store, on_committed=committed.append)
+    for each in (finished(0), ended(1, 2, Outcome.FILTERED)):
+        writer.put(each)
+        assert committed[-1] == [each]
+    assert (record(store).results, record(store).next_seq) == (1, 3)
+    assert writer.close(timeout_s=LONG_S)
+
+
+def test_a_state_that_is_too_large_is_said_and_the_result_is_kept(
+    store: SqliteResults, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results_values, "MAX_STATE_BYTES", 10_000)
+    writer = ResultsWriter(store, on_committed=lambda _: None)
+    writer.put(replace(finished(0), state={"total": np.zeros(10_001, np.uint8)}))
+    assert writer.close(timeout_s=LONG_S)
+    assert (record(store).results, record(store).state) == (1, None)
+    assert [each.message for each in caplog.records] == ["state_not_kept"]
+
+
+# What a frame's tasks brought.
+
+
+def settled(
+    *,
+    filtered_by: str | None = None,
+    error: TaskError | None = None,
+    result: Value = 5,
+    snapshot: Callable[[], dict[str, Value] | None] = no_state,
+) -> Settled:
+    return settle(
+        7,
+        filtered_by=filtered_by,
+        error=error,
+        result=result,
+        last_task="store",
+        snapshot=snapshot,
+    )
+
+
+def outcome(kind: Outcome, *, task: str = "", reason: str = "") -> OutcomeRange:
+    return OutcomeRange(first=7, count=1, outcome=kind, task=task, reason=reason)
+
+
+def test_a_result_is_packed_with_the_state_after_it() -> None:
+    found = settled(snapshot=lambda: {"total": 3})
+    assert found.outcome == outcome(Outcome.RESULT)
+    assert found.value is not None
+    assert unpack_result(found.value) == 5
+    assert found.state == {"total": 3}
+
+
+def test_a_filtered_frame_has_no_result_and_a_state() -> None:
+    found = settled(filtered_by="detect", snapshot=lambda: {"total": 3})
+    assert found == Settled(
+        outcome=outcome(Outcome.FILTERED, task="detect"), value=None, state={"total": 3}
+    )
+
+
+def test_a_failed_frame_names_its_task_and_keeps_the_state() -> None:
+    found = settled(error=TaskError("detect", "raised ValueError"), snapshot=lambda: {"total": 3})
+    failed = outcome(Outcome.FAILED, task="detect", reason="raised ValueError")
+    assert found == Settled(outcome=failed, value=None, state={"total": 3})
+
+
+def test_a_result_that_cannot_be_stored_fails_the_frame_of_the_last_task() -> None:
+    found = settled(result={"found": {1, 2}})
+    assert (found.outcome.outcome, found.outcome.task) == (Outcome.FAILED, "store")
+    assert found.outcome.reason.startswith("returned a result: ")
+    assert found.value is None
+
+
+@pytest.mark.parametrize(
+    ("error", "task"), [(None, "count"), (TaskError("detect", "raised ValueError"), "detect")]
+)
+def test_a_snapshot_that_raises_fails_the_frame_unless_it_has_failed_before(
+    error: TaskError | None, task: str
+) -> None:
+    def snapshot() -> None:
+        raise TaskError("count", "cannot be stored")
+
+    found = settled(error=error, snapshot=snapshot)
+    assert (found.outcome.outcome, found.outcome.task) == (Outcome.FAILED, task)
+    assert (found.value, found.state) == (None, None)

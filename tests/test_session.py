@@ -658,6 +658,57 @@ def test_a_device_that_ignores_the_limit_of_the_server_is_refused_for_it() -> No
         feed(cloud, encoded(frame(0, payload=bytes(90_000))))
 
 
+def test_a_cloud_says_how_far_the_message_is_that_comes() -> None:
+    cloud = SessionPair().open().cloud
+    before = cloud.messages
+    data = encoded(frame(0, payload=bytes(90_000)))
+    assert (cloud.mid_message, cloud.payload_bytes) == (False, 0)
+    feed(cloud, data[:50_000])
+    assert (cloud.mid_message, cloud.payload_bytes) == (True, 90_000)
+    assert cloud.messages == before
+    feed(cloud, data[50_000:])
+    assert (cloud.mid_message, cloud.payload_bytes) == (False, 0)
+    assert cloud.messages == before + 1
+
+
+def test_a_message_for_which_there_is_no_memory_waits_until_the_connection_ends() -> None:
+    cloud = CloudSession(
+        secret_for={TOKEN.name: TOKEN.secret}.get,
+        insecure=False,
+        nonce=b"\xff" * NONCE_BYTES,
+        admit=lambda held_bytes: held_bytes < 1000,
+    )
+    feed(cloud, encoded(HELLO))
+    assert not cloud.has_proved
+    feed(cloud, encoded(PROOF, opening()))
+    assert cloud.has_proved
+    cloud.accept(next_seq=0, durable=True)
+    assert feed(cloud, encoded(frame(0, payload=bytes(500)))) == [frame(0, payload=bytes(500))]
+    assert not cloud.is_starved
+    assert feed(cloud, encoded(frame(1, payload=bytes(2000)))) == []
+    assert cloud.is_starved
+    assert cloud.mid_message
+    cloud.release()
+    assert len(cloud.buffer()) == 0
+
+
+def test_a_session_talks_from_the_welcome_to_its_end() -> None:
+    pair = SessionPair()
+    pair.shake_hands()
+    for each in (pair.device, pair.cloud):
+        assert (each.is_talking, each.is_closed) == (False, False)
+    pair.cloud.accept(next_seq=0, durable=True)
+    pair.send_to_device()
+    pair.device.send_end()
+    pair.send_to_cloud()
+    for each in (pair.device, pair.cloud):
+        assert (each.is_talking, each.is_closed) == (True, False)
+    pair.cloud.confirm_end()
+    pair.send_to_device()
+    for each in (pair.device, pair.cloud):
+        assert (each.is_talking, each.is_closed) == (False, True)
+
+
 def test_a_heartbeat_goes_either_way_and_means_nothing_else() -> None:
     pair = SessionPair().open()
     pair.device.send_heartbeat()

@@ -2,18 +2,22 @@
 
 import struct
 import tracemalloc
+import weakref
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import msgpack
+import numpy as np
 import pytest
 
 from offload.auth import NONCE_BYTES
 from offload.errors import PayloadError, RemoteProtocolError
 from offload.messages import Control, End, Frame, Hello, MessageType, Refusal, RefusalCode
 from offload.session import CloudSession, DeviceSession, OpenRequested
-from offload.values import MAX_DECODED_BYTES
+from offload.values import MAX_DECODED_BYTES, MAX_NODES
 from offload.wire import (
+    ALIGNMENT,
     HANDSHAKE_BYTES,
     MAX_ENVELOPE_BYTES,
     MAX_INLINE_TREE_BYTES,
@@ -21,6 +25,7 @@ from offload.wire import (
     MAX_TREE_BYTES,
     UNPACKED_FACTOR,
     Decoder,
+    decode,
     encode,
 )
 from tests.golden.messages import (
@@ -436,6 +441,64 @@ def test_a_tree_in_the_payload_that_is_none_is_refused(
         feed(decoder(), frame_bytes(fields, payload))
 
 
+def test_a_tree_may_hold_only_so_many_values_however_they_are_nested() -> None:
+    items = [0] * (MAX_NODES - 1)
+    most = msgpack.packb([items, items])
+    (message,) = feed(decoder(), frame_bytes({"tree": len(most)}, padded(most)))
+    assert isinstance(message, Frame)
+    assert message.tree == [items, items]
+    tree = msgpack.packb([items, [*items, 0]])
+    with pytest.raises(RemoteProtocolError, match=f"it has over {2 * MAX_NODES} values"):
+        feed(decoder(), frame_bytes({"tree": len(tree)}, padded(tree)))
+
+
+def padded(tree: bytes) -> bytes:
+    return tree + bytes(-len(tree) % ALIGNMENT)
+
+
+def test_the_limit_may_be_raised_again() -> None:
+    receiver = decoder(HANDSHAKE_BYTES)
+    for limit in (1000, 2000, 90_000):
+        receiver.raise_limit(limit)
+        assert len(receiver.buffer()) == Decoder.STAGING_BYTES
+    assert len(feed(receiver, encoded(frame(0, payload=bytes(80_000))))) == 1
+
+
+def test_a_decoder_that_is_released_keeps_no_memory_and_nobody_who_gave_it() -> None:
+    given: list[weakref.ref[np.ndarray[Any, Any]]] = []
+
+    class Pool:
+        def take(self, size: int) -> memoryview:
+            memory = np.empty(size, np.uint8)
+            given.append(weakref.ref(memory))
+            return memory.data
+
+        def admit(self, held_bytes: int) -> bool:
+            return held_bytes > 0
+
+    pool = Pool()
+    owner = weakref.ref(pool)
+    receiver = Decoder(max_message_bytes=MAX_MESSAGE_BYTES, take_memory=pool.take, admit=pool.admit)
+    del pool
+    feed(receiver, encoded(frame(0, payload=bytes(80_000)))[:50_000])
+    assert receiver.payload_bytes == 80_000
+    assert given[0]() is not None
+    receiver.release()
+    assert receiver.payload_bytes == len(receiver.buffer()) == 0
+    assert given[0]() is None
+    assert owner() is None
+
+
+def test_one_message_is_decoded_from_its_bytes_and_no_less() -> None:
+    for name, message in MESSAGES.items():
+        assert decode(memoryview(GOLDEN[name])) == message
+        with pytest.raises(RemoteProtocolError, match="expected at most"):
+            decode(memoryview(GOLDEN[name][:-1]))
+        for cut in (b"", GOLDEN[name][:11]):
+            with pytest.raises(RemoteProtocolError, match="are not one message"):
+                decode(memoryview(cut))
+
+
 def test_after_a_large_payload_little_is_read_ahead_so_that_little_is_copied() -> None:
     receiver = decoder()
     assert len(receiver.buffer()) == Decoder.STAGING_BYTES
@@ -443,3 +506,10 @@ def test_after_a_large_payload_little_is_read_ahead_so_that_little_is_copied() -
     assert len(receiver.buffer()) == Decoder.READ_AHEAD_BYTES
     feed(receiver, encoded(frame(1, payload=bytes(100))))
     assert len(receiver.buffer()) == Decoder.STAGING_BYTES
+
+
+def test_more_than_one_message_is_not_decoded_as_one() -> None:
+    whole = encoded(Control(name="x"))
+    for tail in (b"T", whole):
+        with pytest.raises(RemoteProtocolError, match="are not one message"):
+            decode(memoryview(whole + tail))

@@ -72,11 +72,7 @@ class Spool:
         first: The first frame that is still needed.
         stop: One past the last frame. If it equals ``first``, the spool is empty. Both are 0 in a
             new spool, and outlive the program even where nothing is kept.
-        state: What was given last with `append`, or None.
-        state_stop: ``stop`` at that time. It is smaller than ``stop`` where records followed
-            without a state, or where a crash or a full disk kept the state from being stored.
         lost: Frames that `read` found damaged. A span counts once, however often it is read.
-        kept_bytes: What the records take on disk, as of the last change.
 
     Raises:
         ConfigurationError: The folder or file cannot be used, another program uses it, or the limit
@@ -106,28 +102,22 @@ class Spool:
             origin=Entry(kind=Kind.ORIGIN, content=f"{_LAYOUT}\n{stream}\n{pipeline}".encode()),
             clock=clock,
         )
-        position, state = self._access.position, self._access.state
-        self.first, self.stop = position.first, position.stop
-        self.state = None if state is None else state.content
-        self.state_stop = 0 if state is None else state.stop
-        self.kept_bytes = self._access.kept_bytes
+        self.first, self.stop = self._access.position.first, self._access.position.stop
         self.lost = 0
         self._lost_before = 0
         # What the file knows of: where it begins, and whether all before is deleted.
         self._stored_first = self.first
         self._is_trimmed = False
 
-    def append(self, records: Sequence[Record], *, state: bytes | None = None) -> None:
+    def append(self, records: Sequence[Record]) -> None:
         """Store ``records``; they are on disk when this returns.
 
         They are stored in transactions of 1 MiB at most, less with a small limit, or of one larger
-        record. If one fails, those before stay stored: ``stop`` says so. ``state`` is stored with
-        the last one.
+        record. If one fails, those before stay stored: ``stop`` says so.
 
         Args:
             records: They follow each other without a gap, and begin at ``stop``; if nothing is
                 kept, they may also begin after it.
-            state: The state of the device's tasks after the last record; None keeps what is stored.
 
         Raises:
             SpoolFull: There is no room for a record, or it is too large for this spool.
@@ -135,15 +125,8 @@ class Spool:
             LocalProtocolError: The records do not follow what is kept.
         """
         self._check_order(records)
-        if state is not None and len(state) > self._limits.state:
-            raise SpoolFull(
-                f"state of the tasks is {len(state)} bytes, expected at most {self._limits.state}"
-                " with this spool limit"
-            )
-        groups = list(self._groups(records)) or [[]]
-        for group in groups[:-1]:
-            self._store(group, None)
-        self._store(groups[-1], state)
+        for group in self._groups(records):
+            self._store(group)
 
     def read(self, first: int, *, max_bytes: int, max_records: int | None = None) -> list[Record]:
         """Return records in order, from the one that holds frame ``first``.
@@ -224,41 +207,33 @@ class Spool:
         if group:
             yield group
 
-    def _store(self, group: list[Entry], state: bytes | None) -> None:
+    def _store(self, group: list[Entry]) -> None:
         """Store ``group`` in one transaction, or as much of it as there is room for, and raise."""
         # One that is larger than a group is alone in its group.
-        if group and len(group[0].content) > self._limits.record:
+        if len(group[0].content) > self._limits.record:
             raise SpoolFull(
                 f"record is {len(group[0].content)} bytes, expected at most {self._limits.record}"
                 " with this spool limit"
             )
         full: NoRoomError | None = None
-        while group or state is not None:
-            first = self.first if self.frames or not group else group[0].first
-            stop = group[-1].stop if group else self.stop
+        while group:
+            first, stop = self.first if self.frames else group[0].first, group[-1].stop
             try:
-                self._write(
-                    Change(old_stop=self.stop, first=first, stop=stop, records=group, state=state)
-                )
+                self._write(Change(old_stop=self.stop, first=first, stop=stop, records=group))
             except NoRoomError as error:
                 if error.could_trim:
                     self.flush()
                 else:
-                    full, group, state = error, group[: error.fitting], None
+                    full, group = error, group[: error.fitting]
                 continue
             self.first, self.stop = first, stop
-            if state is not None:
-                self.state, self.state_stop = state, stop
             break
         if full is not None:
-            raise SpoolFull(
-                f"{self._name} is full: {self.frames} frames take {self.kept_bytes} bytes"
-            ) from full
+            raise SpoolFull(f"{self._name} is full: it keeps {self.frames} frames") from full
 
     def _write(self, change: Change) -> None:
         self._is_trimmed = self._recovering(lambda: self._access.writable().write(change))
         self._stored_first = change.first
-        self.kept_bytes = self._access.kept_bytes
 
     def _read(self, first: int, max_bytes: int, max_records: int) -> list[Record]:
         records: list[Record] = []

@@ -45,7 +45,7 @@ class SpoolAccess:
 
     Attributes:
         position: What an earlier run has left: from its first frame to past its last one.
-        state: What it noted as the state of its tasks, or None.
+        can_write: Whether the file is open, and could be written so far.
         note: What was found wrong last, or nothing.
 
     Raises:
@@ -63,7 +63,7 @@ class SpoolAccess:
         self._origin = origin
         self._clock = clock
         self._file: SpoolFile | None = None
-        self._can_write = False
+        self.can_write = False
         self._retry_at_s = clock()
         # If the file cannot be opened now, the stream goes on without what it keeps: where to then.
         self._expected_stop: int | None = None
@@ -79,7 +79,6 @@ class SpoolAccess:
             self._begin_anew()
             notes = {}
         self.position = notes.get(Kind.POSITION, Entry(kind=Kind.POSITION))
-        self.state = notes.get(Kind.STATE)
         if self._file is None:
             self._expected_stop = self.position.stop
 
@@ -89,7 +88,7 @@ class SpoolAccess:
         Raises:
             SpoolError: It cannot be written.
         """
-        if self._file is not None and self._can_write:
+        if self._file is not None and self.can_write:
             return self._file
         if self._clock() < self._retry_at_s:
             raise SpoolError(self._reason)
@@ -126,7 +125,7 @@ class SpoolAccess:
             # The connection is as good as before; at the next try the disk may have room again.
             raise SpoolError(f"{self._name} cannot be written: no space left on the disk")
         if not is_damage(error):
-            self._can_write = False
+            self.can_write = False
             self._put_off(f"{self._name} cannot be used: {error}")
             raise SpoolError(self._reason)
         damaged, self._file = self.writable(), None
@@ -139,17 +138,7 @@ class SpoolAccess:
         """Close the file."""
         if self._file is not None:
             self._file.close()
-        self._file, self._can_write = None, False
-
-    @property
-    def can_write(self) -> bool:
-        """Whether the file is open, and could be written so far."""
-        return self._can_write
-
-    @property
-    def kept_bytes(self) -> int:
-        """How many bytes the records take on disk, or 0 if that cannot be told now."""
-        return 0 if self._file is None else self._file.bytes_in_use
+        self._file, self.can_write = None, False
 
     def _open(self) -> None:
         with self._translating():
@@ -161,7 +150,7 @@ class SpoolAccess:
                 aside = set_aside(self._path)
                 self.note = f"{self._name} could not be opened in time; it is set aside as {aside}"
                 file = self._opened()
-        self._file, self._can_write, self._expected_stop = file, True, None
+        self._file, self.can_write, self._expected_stop = file, True, None
 
     def _opened(self) -> SpoolFile:
         opened = open_sound(self._path, self._limits, origin=self._origin)
@@ -204,7 +193,7 @@ class SpoolAccess:
 
     def _begin_anew(self) -> None:
         """Empty a file of another origin, which keeps nothing; if that fails, it waits."""
-        if self._file is None or not self._can_write:
+        if self._file is None or not self.can_write:
             self.close()
             return
         try:

@@ -17,11 +17,11 @@ import os
 import struct
 from binascii import crc32
 from collections.abc import Collection, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 # SQLite's own default, and the block size of most disks and memory cards.
 PAGE_BYTES: Final = 4096
@@ -45,8 +45,7 @@ class Kind(IntEnum):
 
     RECORD = 0
     POSITION = 1
-    STATE = 2
-    ORIGIN = 3
+    ORIGIN = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,12 +87,10 @@ def find_entries(path: Path, kinds: Collection[Kind]) -> Iterator[Entry]:
     Raises:
         OSError: The file cannot be opened. Pages of it that cannot be read are left out.
     """
-    with _RawPages(path) as pages:
+    with closing(_RawPages(path)) as pages:
         for number in range(1, pages.file_pages + 1):
             yield from _entries_on(number, pages, kinds)
-        for numbers in pages.replay_log():
-            for number in numbers:
-                yield from _entries_on(number, pages, kinds)
+    yield from find_in_log(path, kinds)
 
 
 def find_in_log(path: Path, kinds: Collection[Kind]) -> Iterator[Entry]:
@@ -102,7 +99,7 @@ def find_in_log(path: Path, kinds: Collection[Kind]) -> Iterator[Entry]:
     Raises:
         OSError: The file cannot be opened.
     """
-    with _RawPages(path) as pages:
+    with closing(_RawPages(path)) as pages:
         for numbers in pages.replay_log():
             for number in numbers:
                 yield from _entries_on(number, pages, kinds)
@@ -121,7 +118,7 @@ def durable_log_entries(path: Path) -> list[Entry]:
     entries: list[Entry] = []
     newest: list[Entry] = []
     position = (0, 0)
-    with _RawPages(path) as pages:
+    with closing(_RawPages(path)) as pages:
         for numbers in pages.replay_log():
             found = [
                 replace(entry, content=b"")
@@ -151,27 +148,17 @@ class _RawPages:
         self.file_pages = -(-file_bytes // PAGE_BYTES)
         self.total_bytes = file_bytes + len(self._log)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         os.close(self._file)
 
     def page(self, number: int) -> bytes:
         """Return a page, or less than one if it cannot be read or there is none."""
         if number in self._replayed:
             return self._replayed[number]
-        if not 1 <= number <= self.file_pages:
-            return b""
         try:
             return os.pread(self._file, PAGE_BYTES, (number - 1) * PAGE_BYTES)
         except OSError:
-            # A bad sector: what lies here is lost, and what lies elsewhere is not.
+            # A bad sector, of which what lies elsewhere knows nothing; or the number is 0.
             return b""
 
     def replay_log(self) -> Iterator[list[int]]:

@@ -51,14 +51,12 @@ class Change:
         first: The first frame that is still needed.
         stop: One past the last frame.
         records: What is added.
-        state: The new state, of after frame ``stop - 1``; None if it stays.
     """
 
     old_stop: int
     first: int
     stop: int
     records: Sequence[Entry] = ()
-    state: bytes | None = None
 
 
 class NoRoomError(Exception):
@@ -160,8 +158,6 @@ class SpoolFile:
             fitting = 0
             try:
                 self._note(Entry(kind=Kind.POSITION, first=change.first, stop=change.stop))
-                if change.state is not None:
-                    self._note(Entry(kind=Kind.STATE, stop=change.stop, content=change.state))
                 for record in change.records:
                     self._insert(record)
                     fitting += 1
@@ -204,17 +200,15 @@ class SpoolFile:
 
     def _holds(self, entry: Entry) -> bool:
         """Return whether ``entry`` is here, or was replaced or deleted since."""
-        if entry.kind is Kind.ORIGIN:
-            return True
-        if entry.kind is not Kind.RECORD:
-            noted = self.note(entry.kind)
-            return noted is not None and (noted.stop, noted.first) >= (entry.stop, entry.first)
         position = self.note(Kind.POSITION)
-        return (position is not None and entry.stop <= position.first) or bool(
-            self._connection.execute(
-                "SELECT 1 FROM records WHERE first = ?", (entry.first,)
-            ).fetchone()
-        )
+        if position is None:
+            return False
+        if entry.kind is Kind.POSITION:
+            return (position.stop, position.first) >= (entry.stop, entry.first)
+        if entry.kind is Kind.ORIGIN or entry.stop <= position.first:
+            return True
+        query = "SELECT 1 FROM records WHERE first = ?"
+        return self._connection.execute(query, (entry.first,)).fetchone() is not None
 
     def notes(self) -> dict[Kind, Entry]:
         """Return all that was noted, each as it is now.
@@ -299,16 +293,12 @@ class SpoolFile:
         if position is None or position.first < position.stop:
             return
         self._connection.execute("DELETE FROM records")
-        if self._number("freelist_count"):
+        (free_pages,) = self._connection.execute("PRAGMA freelist_count").fetchone()
+        if free_pages:
             self._connection.execute("VACUUM")
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             # A file that was larger than the limit has kept its size as the limit until now.
             self._connection.execute(f"PRAGMA max_page_count = {self._limits.file // PAGE_BYTES}")
-
-    @property
-    def bytes_in_use(self) -> int:
-        """How many bytes the pages take that hold something."""
-        return (self._number("page_count") - self._number("freelist_count")) * PAGE_BYTES
 
     def close(self) -> None:
         """Close the file; the log is put into it and removed, if the disk allows."""
@@ -333,10 +323,6 @@ class SpoolFile:
             damaged = sqlite3.DatabaseError("its tables are damaged")
             damaged.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
             raise damaged from error
-
-    def _number(self, pragma: str) -> int:
-        (number,) = self._connection.execute(f"PRAGMA {pragma}").fetchone()
-        return int(number)
 
     def _insert(self, record: Entry) -> None:
         self._connection.execute(
@@ -375,18 +361,17 @@ class SpoolFile:
             last = first
             # The other pages of a large record become free without being written.
             trimmed_bytes += min(content_bytes + ROW_BYTES, PAGE_BYTES)
-            if trimmed_bytes >= self._limits.trim:
+            if trimmed_bytes >= self._limits.checkpoint:
                 break
         rows.close()
         execute("DELETE FROM records WHERE first <= ?", (last,))
-        return trimmed_bytes < self._limits.trim
+        return trimmed_bytes < self._limits.checkpoint
 
     def _make_room_in_log(self, change: Change) -> None:
         """Empty the log if ``change`` might make it too large; as a rule it is emptied before."""
-        state_bytes = len(change.state or b"") * _COPIES
         added_bytes = sum(len(each.content) + ROW_BYTES for each in change.records)
         lists = self._limits.file // PAGE_BYTES // _PAGES_PER_LIST_OF_FREE
-        pages = (self._limits.trim + state_bytes + added_bytes) // (PAGE_BYTES - 4)
+        pages = (self._limits.checkpoint + added_bytes) // (PAGE_BYTES - 4)
         needed = (pages + _OTHER_PAGES + lists) * (PAGE_BYTES + 24)
         if self._log_bytes() + needed > self._limits.log:
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

@@ -21,25 +21,23 @@ class FileLimits:
     """How many bytes each part of a spool may take, so that all stay within one limit.
 
     ``file`` and ``log`` together are the limit. The rest keeps one transaction from growing the
-    log past its part: a record and a state of the largest size and a trim make it 7/8 full.
+    log past its part: on top of what it may hold before it is emptied, the largest record and
+    what is deleted with it make it 3/4 full.
 
     Attributes:
         file: The file of SQLite, which never shrinks while it is in use.
         log: Its log.
-        checkpoint: The log is put into the file and begun anew when it is this large.
-        trim: What one transaction deletes; no less than it adds.
+        checkpoint: The log is put into the file and begun anew when it is this large. One
+            transaction deletes as much, which is no less than it adds.
         group: What one transaction adds, unless it is a single record.
         record: One record.
-        state: One state, which is kept twice.
     """
 
     file: int
     log: int
     checkpoint: int
-    trim: int
     group: int
     record: int
-    state: int
 
     @classmethod
     def within(cls, limit_bytes: int) -> Self:
@@ -48,8 +46,6 @@ class FileLimits:
             file=limit_bytes * 3 // 4,
             log=limit_bytes // 4,
             checkpoint=min(limit_bytes // 32, _MOST_CHECKPOINT_BYTES),
-            trim=limit_bytes // 32,
             group=min(limit_bytes // 32, _MOST_GROUP_BYTES),
             record=limit_bytes // 8,
-            state=limit_bytes // 64,
         )

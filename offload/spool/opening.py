@@ -36,7 +36,7 @@ MAX_DAMAGED_FILES: Final = 3
 # As large as SQLite's files can be, nearly.
 _NO_LIMITS: Final = FileLimits.within(2**30 * PAGE_BYTES)
 
-_NOTES: Final = frozenset((Kind.POSITION, Kind.STATE, Kind.ORIGIN))
+_NOTES: Final = frozenset((Kind.POSITION, Kind.ORIGIN))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
