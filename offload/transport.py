@@ -121,12 +121,20 @@ class Connection:
         return count
 
     def set_timeout(self, timeout_s: float | None) -> None:
-        """Let `receive_into` wait at most so long, in whole seconds from 1 up; None for ever."""
+        """Let `receive_into` wait at most so long, in whole seconds from 1 up; None for ever.
+
+        Raises:
+            SessionLost: The connection has ended.
+        """
         # The kernel's time-out, not Python's: that one costs a system call more each time, and
         # holds for sending, too.
         seconds = 0 if timeout_s is None else max(1, round(timeout_s))
         option = _TIMEVAL.pack(seconds, 0)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, option)
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, option)
+        except OSError as error:
+            # Another thread may have closed it, as whoever sends does when that fails.
+            raise SessionLost(f"connection ended: {_why(error)}") from error
 
     def close(self) -> None:
         """End the connection; a thread that waits in it gets `SessionLost`."""

@@ -32,7 +32,7 @@ class Run:
         self.spooler = Spooler(self.spool, self.lock)
         position = self.spooler.position if next_seq is None else next_seq
         self.outbox: SpooledOutbox = self.spooler.make_outbox(next_seq=position, max_entries=WINDOW)
-        self.spooler.start(self.outbox, on_read=self._note_read)
+        self.spooler.start(self.outbox, on_moved=self._note_read)
 
     def _note_read(self) -> None:
         self.reads += 1

@@ -135,6 +135,11 @@ class Dialer:
                     self._has_been_welcome = True
                     return line
                 is_busy = False
+                if time.monotonic() - began_s >= self._limit_s:
+                    self.close()
+                    raise ServerUnavailable(
+                        f"no server answered within {self._limit_s:.0f} s: is it running?"
+                    )
             self.try_next()
             self.pause(bound_s)
             is_long = is_busy or time.monotonic() - began_s >= LONG_OUTAGE_S
@@ -294,6 +299,8 @@ class _Attempt:
             race.changed.notify_all()
         if line is not None and race.is_closed:
             self.hang_up()
+        # Its traceback holds this very frame, and with it a connection's buffers.
+        failure = None
 
 
 class _Beaten(SessionLost):

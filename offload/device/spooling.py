@@ -5,7 +5,7 @@ window while there was no connection, and lets the spool forget what is acknowle
 acknowledged soon is never written: that spares the disk, which on many devices is a memory card.
 
     spooler = Spooler(open_spool(folder, opening, limit_bytes=2**28), lock)
-    spooler.start(spooler.make_outbox(...), on_read=wake_the_sender)
+    spooler.start(spooler.make_outbox(...), on_moved=wake_the_sender)
     ...
     spooler.close()            # writes what is left
 """
@@ -18,16 +18,17 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from offload.device.outbox import Entry, SpooledOutbox
-from offload.errors import PayloadError, RemoteProtocolError, SpoolError
+from offload.errors import PayloadError, RemoteProtocolError, SpoolError, SpoolFull
 from offload.messages import PROTOCOL_VERSION, Ended, Frame, Open, Outcome, OutcomeRange
 from offload.spool import Record, Spool, left_behind
 from offload.throttle import Complaint
-from offload.wire import MOST_MESSAGE_BYTES, decode, encode
+from offload.wire import MOST_MESSAGE_BYTES, Piece, decode, encode
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +98,8 @@ class Spooler:
         self._work = threading.Condition(lock)
         self._closing = False
         self._flushed_s = 0.0
+        self._write_again_s = 0.0
+        self._read_again_s = 0.0
         self._complaint = Complaint()
         self._unreadable_since_s: float | None = None
         self._thread = threading.Thread(target=self._run, name="spooler", daemon=True)
@@ -122,10 +125,10 @@ class Spooler:
             position=next_seq, stored_stop=self._spool.stop, max_entries=max_entries
         )
 
-    def start(self, outbox: SpooledOutbox, *, on_read: Callable[[], None]) -> None:
-        """Begin; ``on_read`` is called, with the lock held, when entries were read back."""
+    def start(self, outbox: SpooledOutbox, *, on_moved: Callable[[], None]) -> None:
+        """Begin; ``on_moved`` is called, with the lock held, when entries came or went."""
         self._outbox = outbox
-        self._on_read = on_read
+        self._on_moved = on_moved
         self._thread.start()
 
     def wake(self) -> None:
@@ -148,11 +151,15 @@ class Spooler:
         while not self._closing:
             with self._work:
                 self._work.wait(WRITE_AFTER_S)
-            works = self._write(outbox, put_before_s=time.monotonic() - WRITE_AFTER_S)
-            works = self._read(outbox) and works
-            if not works:
-                with self._work:
-                    self._work.wait_for(lambda: self._closing, RETRY_S)
+            now = time.monotonic()
+            if now >= self._write_again_s:
+                # What is put in while nothing else can be is written at once.
+                stands_still = outbox.room <= 0 and not outbox.is_online
+                put_before_s = math.inf if stands_still else now - WRITE_AFTER_S
+                if not self._write(outbox, put_before_s=put_before_s):
+                    self._write_again_s = now + RETRY_S
+            if now >= self._read_again_s and not self._read(outbox):
+                self._read_again_s = now + RETRY_S
         self._write(outbox, put_before_s=math.inf)
         self._spool.close()
 
@@ -174,6 +181,7 @@ class Spooler:
                 stop = self._spool.stop
                 with self._work:
                     outbox.note_written([each for each in entries if each.stop <= stop])
+                    self._on_moved()
 
     def _flush(self) -> None:
         """Let the disk forget what is acknowledged, though nothing comes in its place."""
@@ -198,10 +206,10 @@ class Spooler:
                 return False
             records = [Record(first=first, stop=outbox.stored_stop, content=None)]
         self._unreadable_since_s = None
-        entries = [self._entry(each) for each in records]
+        entries = [self._entry(each, first) for each in records]
         with self._work:
             outbox.put_back(entries)
-            self._on_read()
+            self._on_moved()
         return True
 
     def _complain(self, name: str, error: SpoolError) -> None:
@@ -218,13 +226,25 @@ class Spooler:
             with self._work:
                 outbox.fail(entry, task="", reason=str(error))
             pieces = encode(entry.message())
-        head = _HEAD.pack(self._run_id, len(entry.captured_s))
-        times = struct.pack(f"={len(entry.captured_s)}d", *entry.captured_s)
-        return Record(first=entry.first, stop=entry.stop, content=b"".join((head, times, *pieces)))
+        content = self._content(entry.captured_s, pieces)
+        if len(content) > self._spool.record_bytes:
+            # What is in the window is sent from memory all the same: only a crash loses it.
+            reason = f"it takes {len(content)} bytes, more than a record of this spool may"
+            self._complain("frame_not_spooled", SpoolFull(f"frame {entry.first}: {reason}"))
+            ended = Ended(ranges=(_failed(entry.first, entry.stop, reason),))
+            content = self._content((), encode(ended))
+        return Record(first=entry.first, stop=entry.stop, content=content)
 
-    def _entry(self, record: Record) -> Entry:
+    def _content(self, captured_s: Sequence[float], pieces: Sequence[Piece]) -> bytes:
+        head = _HEAD.pack(self._run_id, len(captured_s))
+        times = struct.pack(f"={len(captured_s)}d", *captured_s)
+        return b"".join((head, times, *pieces))
+
+    def _entry(self, record: Record, first: int) -> Entry:
+        """Return what a record holds from frame ``first`` on; it may begin before."""
+        first = max(first, record.first)
         if record.content is None:
-            return _lost(record, "its record in the spool is damaged")
+            return _lost(first, record.stop, "its record in the spool is damaged")
         run_id, count = _HEAD.unpack_from(record.content)
         start = _HEAD.size + 8 * count
         times = struct.unpack_from(f"={count}d", record.content, _HEAD.size)
@@ -232,16 +252,25 @@ class Spooler:
         try:
             message = decode(memoryview(record.content)[start:])
         except RemoteProtocolError as error:
-            return _lost(record, f"its record in the spool cannot be read: {error}")
+            return _lost(first, record.stop, f"its record in the spool cannot be read: {error}")
         if isinstance(message, Frame):
             split = message.split
             return Entry(first=record.first, frame=message, captured_s=captured_s, split=split)
         assert isinstance(message, Ended), "only frames and ended frames are written"
-        return Entry(first=record.first, ranges=list(message.ranges), captured_s=captured_s)
+        ranges = [_from(first, each) for each in message.ranges if each.stop > first]
+        timed = sum(each.count for each in ranges if each.outcome is not Outcome.DROPPED)
+        return Entry(first=first, ranges=ranges, captured_s=captured_s[len(captured_s) - timed :])
 
 
-def _lost(record: Record, reason: str) -> Entry:
-    logger.error("frames_lost", extra={"first": record.first, "stop": record.stop, "why": reason})
-    count = record.stop - record.first
-    failed = OutcomeRange(first=record.first, count=count, outcome=Outcome.FAILED, reason=reason)
-    return Entry(first=record.first, ranges=[failed])
+def _from(first: int, outcome: OutcomeRange) -> OutcomeRange:
+    known = max(0, first - outcome.first)
+    return replace(outcome, first=outcome.first + known, count=outcome.count - known)
+
+
+def _failed(first: int, stop: int, reason: str) -> OutcomeRange:
+    return OutcomeRange(first=first, count=stop - first, outcome=Outcome.FAILED, reason=reason)
+
+
+def _lost(first: int, stop: int, reason: str) -> Entry:
+    logger.error("frames_lost", extra={"first": first, "stop": stop, "why": reason})
+    return Entry(first=first, ranges=[_failed(first, stop, reason)])

@@ -350,7 +350,7 @@ class Uplink:
         if self._spooler is None:
             return Outbox(position=next_seq, max_entries=self._window)
         outbox = self._spooler.make_outbox(next_seq=next_seq, max_entries=self._window)
-        self._spooler.start(outbox, on_read=self._sendable.notify)
+        self._spooler.start(outbox, on_moved=self._wake_all)
         return outbox
 
     def _set_online(self, online: bool) -> None:

@@ -174,6 +174,11 @@ class Spool:
         self._access.close()
 
     @property
+    def record_bytes(self) -> int:
+        """How large one record may be."""
+        return self._limits.record
+
+    @property
     def frames(self) -> int:
         """How many frames are kept."""
         return self.stop - self.first
