@@ -77,6 +77,9 @@ TICK_S: Final = 0.2
 # What the first SIGTERM or SIGINT leaves for the frames in flight (contract, section 4).
 DRAIN_S: Final = 10.0
 
+# What a stream that cannot go on leaves for the frames in its workers: some pictures' time.
+HAND_OVER_S: Final = 2.0
+
 # Tasks that take less run in the main thread: another one would take as long to wake up.
 QUICK_S: Final = 200e-6
 QUICK_IN_A_ROW: Final = 8
@@ -258,10 +261,14 @@ class DeviceRun:
         try:
             self._run_stream()
         except ServerUnavailable as error:
-            if self._link_state.spooled:
+            if self._link_state.spooled and not self._frames["abandoned"]:
                 raise WorkKept(f"{error}; {self._what_is_kept()}") from error
             raise
-        frames = count_frames(self._totals, self._link_state, captured=self._captured_frames)
+        except OffloadError:
+            if self._link_state.spooled:
+                logger.warning("work_kept", extra={"how": self._what_is_kept()})
+            raise
+        frames = self._frames
         nothing_worked = frames["failed"] > 0 and self._totals.throughput_frames == 0
         if frames["abandoned"] or nothing_worked:
             return 1
@@ -274,6 +281,9 @@ class DeviceRun:
             if self._open():
                 collect_rarely()
                 self._work()
+        except OffloadError:
+            self._hand_over_rest()
+            raise
         finally:
             if self._delivery is not None:
                 self._delivery.close()
@@ -440,6 +450,10 @@ class DeviceRun:
         return self._capture.captured if self._capture is not None else 0
 
     @property
+    def _frames(self) -> dict[str, int]:
+        return count_frames(self._totals, self._link_state, captured=self._captured_frames)
+
+    @property
     def _link_state(self) -> LinkState:
         return self._delivery.state() if self._delivery is not None else LinkState()
 
@@ -451,6 +465,21 @@ class DeviceRun:
     @property
     def _drain_is_over(self) -> bool:
         return self._stop_requested and time.monotonic() >= self._drain_by_s
+
+    def _hand_over_rest(self) -> None:
+        """Put what was captured where it is kept, though the stream cannot go on.
+
+        Else frames in the workers would be lost, and the workers abort the program at its end.
+        """
+        if self._capture is None or self._delivery is None:
+            return
+        self._stop()
+        by_s = time.monotonic() + HAND_OVER_S
+        while self._workers.in_progress and time.monotonic() < by_s:
+            self._hand_over_next()
+        if not self._workers.in_progress:
+            self._workers.close()
+            self._drop_up_to(self._captures.next_seq)
 
     def _make_room(self) -> None:
         """Wait until window and workers can take one more frame.
