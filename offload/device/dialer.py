@@ -225,13 +225,15 @@ class _Race:
             return self.line
 
     def close(self) -> None:
-        """End all attempts."""
+        """End all attempts, and the session that came of one."""
         with self.changed:
             self.is_closed = True
-            attempts = list(self.under_way)
+            attempts, line = list(self.under_way), self.line
             self.changed.notify_all()
         for each in attempts:
             each.hang_up()
+        if line is not None:
+            line.connection.close()
 
 
 class _Attempt:

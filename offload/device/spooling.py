@@ -178,10 +178,15 @@ class Spooler:
                 self._complain("spool_not_written", error)
                 return False
             finally:
-                stop = self._spool.stop
-                with self._work:
-                    outbox.note_written([each for each in entries if each.stop <= stop])
-                    self._on_moved()
+                self._note_written(outbox, entries)
+
+    def _note_written(self, outbox: SpooledOutbox, entries: Sequence[Entry]) -> None:
+        stop = self._spool.stop
+        written = [each for each in entries if each.stop <= stop]
+        if written:
+            with self._work:
+                outbox.note_written(written)
+                self._on_moved()
 
     def _flush(self) -> None:
         """Let the disk forget what is acknowledged, though nothing comes in its place."""
