@@ -18,6 +18,8 @@ from offload.errors import (
     TurnedAway,
 )
 from offload.messages import (
+    DRAIN,
+    HEARTBEAT,
     MAX_RANGES,
     PROTOCOL_VERSION,
     Acknowledgement,
@@ -570,6 +572,22 @@ def test_a_device_takes_only_what_belongs_to_its_state(state: State, message: Me
         feed(device, encoded(message))
 
 
+@pytest.mark.parametrize("name", [DRAIN, "x"])
+@pytest.mark.parametrize("state", [State.HELLO, State.OPENING])
+def test_a_device_takes_no_control_message_but_signs_of_life_before_its_welcome(
+    name: str, state: State
+) -> None:
+    with pytest.raises(
+        RemoteProtocolError, match=f"peer sent Control while the session is {state.name}"
+    ):
+        feed(device_in(state), encoded(Control(name=name)))
+
+
+def test_a_sign_of_life_before_the_servers_proof_is_refused() -> None:
+    with pytest.raises(RemoteProtocolError, match="peer sent Control while the session is HELLO"):
+        feed(device_in(State.HELLO), encoded(Control(name=HEARTBEAT)))
+
+
 @pytest.mark.parametrize("state", [State.HELLO, State.OPENING])
 def test_a_device_sends_nothing_of_a_stream_before_it_is_open(state: State) -> None:
     device = device_in(state)
@@ -577,11 +595,28 @@ def test_a_device_sends_nothing_of_a_stream_before_it_is_open(state: State) -> N
         lambda: device.send_frame(frame(0)),
         lambda: device.send_ended(ended(dropped(0))),
         lambda: device.send_control(Control(name="x")),
+        device.send_heartbeat,
         device.send_end,
     ]
     for call in calls:
         with pytest.raises(LocalProtocolError, match=f"session is {state.name}, expected OPEN"):
             call()
+
+
+@pytest.mark.parametrize("state", [State.HELLO, State.PROOF, State.OPENING, State.DECIDING])
+def test_a_cloud_sends_no_control_message_before_its_welcome(state: State) -> None:
+    with pytest.raises(LocalProtocolError, match=f"session is {state.name}, expected OPEN"):
+        cloud_in(state).send_control(Control(name=HEARTBEAT))
+
+
+@pytest.mark.parametrize("state", [State.HELLO, State.PROOF, State.OPENING, State.CLOSED])
+def test_a_cloud_shows_no_life_before_it_is_asked_and_after_the_end(state: State) -> None:
+    cloud = cloud_in(State.ENDING if state is State.CLOSED else state)
+    if state is State.CLOSED:
+        cloud.confirm_end()
+    assert not cloud.may_show_life
+    with pytest.raises(LocalProtocolError, match=f"session is {state.name}, expected DECIDING"):
+        cloud.send_heartbeat()
 
 
 @pytest.mark.parametrize("state", [State.HELLO, State.PROOF, State.OPENING, State.OPEN])
@@ -714,6 +749,24 @@ def test_a_heartbeat_goes_either_way_and_means_nothing_else() -> None:
     pair.device.send_heartbeat()
     pair.cloud.send_heartbeat()
     assert pair.send_to_cloud() == pair.send_to_device() == [Control(name="heartbeat")]
+
+
+def test_a_device_that_waits_for_its_welcome_takes_signs_of_life_and_says_nothing_of_them() -> None:
+    pair = SessionPair()
+    assert not pair.device.is_opening
+    pair.shake_hands()
+    for _ in range(3):
+        assert pair.device.is_opening
+        assert pair.cloud.may_show_life
+        pair.cloud.send_heartbeat()
+        assert pair.send_to_device() == []
+        assert pair.device.take_outgoing() == []
+    pair.cloud.send_heartbeat()
+    pair.cloud.accept(next_seq=0, durable=True)
+    (welcome,) = pair.send_to_device()
+    assert isinstance(welcome, Welcome)
+    assert not pair.device.is_opening
+    assert pair.cloud.may_show_life
 
 
 def test_a_refusal_with_a_code_of_later_is_final() -> None:

@@ -26,6 +26,7 @@ from offload.errors import (
 )
 from offload.messages import RefusalCode
 from offload.session import SILENCE_S, CloudEvent, CloudSession, SecretFor, State
+from offload.sizes import size_in_words
 from offload.wire import Admit
 
 logger = logging.getLogger(__name__)
@@ -57,9 +58,6 @@ class LinkOwner(Protocol):
     def events_handled(self, link: "DeviceLink") -> None:
         """Take note that all is handled that came in one read."""
 
-    def note_refusal(self, why: str, peer: str, reason: str) -> None:
-        """Count a refusal, by ``why``, and say it."""
-
     def link_lost(self, link: "DeviceLink", reason: str) -> None:
         """Take note that nothing more comes on this link."""
 
@@ -76,6 +74,7 @@ class DeviceLink:
         credential: What the device proves to know.
         memory: Where memory for its messages is reserved.
         make_session: Makes the protocol's core.
+        on_refused: Called with why, the peer and the reason when this end refuses the device.
 
     Attributes:
         is_open: Whether the device may still be heard and told something.
@@ -92,6 +91,7 @@ class DeviceLink:
         credential: Credential,
         memory: FrameMemory,
         make_session: MakeSession,
+        on_refused: Callable[[str, str, str], None],
     ) -> None:
         """Wait for the connection."""
         self.credential = credential
@@ -100,6 +100,7 @@ class DeviceLink:
         self.client: Client | None = None
         self.reserved_bytes = 0
         self._server = server
+        self._on_refused = on_refused
         self._arrival = arrival
         self._memory = memory
         self._begun_bytes = 0
@@ -126,7 +127,7 @@ class DeviceLink:
         if not self.is_open:
             return
         if code not in _UNCOUNTED:
-            self._server.note_refusal(code.value, self.connection.peer, reason)
+            self._on_refused(code.value, self.connection.peer, reason)
         was_talking = self.session.is_talking
         self._leave(reason)
         self.session.refuse(code, reason)
@@ -180,7 +181,7 @@ class DeviceLink:
             reading=reading,
         ):
             self.refuse(RefusalCode.TIMEOUT, _too_slow(session.payload_bytes))
-        elif session.is_talking and watch.is_quiet(now, connection.sent_bytes):
+        elif session.may_show_life and watch.is_quiet(now, connection.sent_bytes):
             session.send_heartbeat()
             self.flush()
 
@@ -240,7 +241,7 @@ class DeviceLink:
 
     def _end_slow_reader(self, what: str) -> None:
         reason = f"the device does not read: it {what}"
-        self._server.note_refusal("slow_reader", self.connection.peer, reason)
+        self._on_refused("slow_reader", self.connection.peer, reason)
         self._end_at_once(reason)
 
     def _end_at_once(self, reason: str) -> None:
@@ -257,7 +258,7 @@ class DeviceLink:
         if self.is_open and self.session.state is State.PROOF:
             # The device checks the server's proof first, and leaves without a word if it is wrong.
             reason = "device left when asked for its proof: it has another secret, or gave up"
-            self._server.note_refusal("token", self.connection.peer, reason)
+            self._on_refused("token", self.connection.peer, reason)
         self._leave(str(error or "closed by the device"))
         self.settle()
         self._memory.release(self.reserved_bytes)
@@ -270,6 +271,6 @@ def _too_slow(payload_bytes: int) -> str:
     if not payload_bytes:
         return f"a message was not complete after {MESSAGE_S:.0f} s"
     return (
-        f"a message of {payload_bytes} bytes comes at less than {MIN_BYTES_PER_S // 1024} KiB/s: "
-        "run more tasks on the device or use --encoding"
+        f"a message of {size_in_words(payload_bytes)} comes at less than "
+        f"{MIN_BYTES_PER_S // 1024} KiB/s: run more tasks on the device or use --encoding"
     )

@@ -298,6 +298,13 @@ def cloud_that_knows() -> CloudSession:
     return pair.cloud
 
 
+def deciding_cloud() -> CloudSession:
+    pair = SessionPair()
+    pair.shake_hands()
+    pair.cloud.send_heartbeat()
+    return pair.cloud
+
+
 def open_cloud() -> CloudSession:
     return SessionPair().open(next_seq=1).cloud
 
@@ -318,6 +325,7 @@ def refusing_cloud() -> CloudSession:
         cloud_that_waits,
         cloud_that_asks,
         cloud_that_knows,
+        deciding_cloud,
         open_cloud,
         refusing_cloud,
     ],

@@ -1,0 +1,126 @@
+"""The messages of the protocol as typed values: what each says, and how it maps to an envelope.
+
+Pure. Bytes are the business of ``wire``, order and meaning over time that of ``session``. Every
+message has a ``fields()`` (a small dict for the envelope) and a ``from_fields()``, which trusts
+nothing: a field that is missing or of the wrong type is a `RemoteProtocolError`; a field that is
+unknown is ignored.
+
+    message = Acknowledgement(next_seq=7, ...)
+    message_type, fields = message.TYPE, message.fields()
+    again = decode_message(message_type, fields, buffers=())
+
+The two stand side by side in each message: ``opening``, ``frames`` and ``control`` have the
+messages, ``outcomes`` how frames ended, ``envelope`` the checks of single fields.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from offload.errors import RemoteProtocolError
+from offload.messages.control import (
+    DRAIN,
+    HEARTBEAT,
+    WATCH,
+    Control,
+    End,
+    EndConfirmed,
+    Refusal,
+    RefusalCode,
+)
+from offload.messages.envelope import (
+    MAX_DEPTH,
+    MAX_SEQ,
+    MAX_TEXT_CHARACTERS,
+    Fields,
+    MessageType,
+    text,
+)
+from offload.messages.frames import Acknowledgement, Ended, Frame, TaskTime
+from offload.messages.opening import Challenge, Hello, Open, Proof, Welcome, is_stream_name
+from offload.messages.outcomes import MAX_RANGES, Outcome, OutcomeRange, extend_ranges
+
+__all__ = [
+    "DRAIN",
+    "HEARTBEAT",
+    "MAX_DEPTH",
+    "MAX_RANGES",
+    "MAX_SEQ",
+    "MAX_TEXT_CHARACTERS",
+    "PROTOCOL_VERSION",
+    "WATCH",
+    "Acknowledgement",
+    "Challenge",
+    "Control",
+    "End",
+    "EndConfirmed",
+    "Ended",
+    "Fields",
+    "Frame",
+    "Hello",
+    "Message",
+    "MessageType",
+    "Open",
+    "Outcome",
+    "OutcomeRange",
+    "Proof",
+    "Refusal",
+    "RefusalCode",
+    "TaskTime",
+    "Welcome",
+    "decode_message",
+    "extend_ranges",
+    "is_stream_name",
+    "text",
+]
+
+PROTOCOL_VERSION: Final = 3
+
+Message = (
+    Hello
+    | Challenge
+    | Proof
+    | Open
+    | Welcome
+    | Frame
+    | Ended
+    | Acknowledgement
+    | Control
+    | End
+    | EndConfirmed
+    | Refusal
+)
+
+_READERS: Final[dict[int, Callable[[Fields], Message]]] = {
+    kind.TYPE: kind.from_fields
+    for kind in (
+        Hello,
+        Challenge,
+        Proof,
+        Open,
+        Welcome,
+        Ended,
+        Acknowledgement,
+        Control,
+        End,
+        EndConfirmed,
+        Refusal,
+    )
+}
+
+
+def decode_message(
+    kind: int, fields: Fields, buffers: Sequence[memoryview] = (), held_bytes: int = 0
+) -> Message:
+    """Return the message that an envelope and its payload pieces say.
+
+    Raises:
+        RemoteProtocolError: The type is unknown, or a field is missing or of the wrong type.
+    """
+    if kind == MessageType.FRAME:
+        return Frame.from_fields(fields, tuple(buffers), held_bytes)
+    reader = _READERS.get(kind)
+    if reader is None:
+        raise RemoteProtocolError(f"message type is {kind}, expected 1 to {max(MessageType):d}")
+    if buffers:
+        raise RemoteProtocolError(f"message of type {kind} has a payload, expected none")
+    return reader(fields)
