@@ -2,10 +2,10 @@
 
     python3 cloud_server_coordinator.py --app ball_tracking_example --results sqlite:results.db
 
-One frame's path: a `DeviceLink` receives it, a `Stream` runs the tasks behind its split on a lane
-of the thread pool, the `ResultsWriter` commits its outcome together with the stream's position, and
-only then the device gets its acknowledgement. Everything but tasks and commits happens on the event
-loop.
+One frame's path: a `DeviceLink` receives it, its `Stream` runs the tasks behind its split, as a
+`CloudFrame` on a lane of the thread pool, the `ResultsWriter` commits its outcome together with the
+stream's position, and only then the device gets its acknowledgement. Everything but tasks and
+commits happens on the event loop.
 """
 
 import asyncio
@@ -13,39 +13,31 @@ import logging
 import math
 import os
 import signal
-import ssl
 import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from offload import values as wire_values
-from offload.arguments import check_writable, report_error, write_summary
-from offload.auth import new_nonce
-from offload.cloud.access import Access
+from offload.arguments import report_error, write_summary
 from offload.cloud.acknowledging import acknowledgements
-from offload.cloud.admission import Admission, Arrival, allow_open_files
-from offload.cloud.buffers import BufferPool
+from offload.cloud.admission import Admission, allow_open_files
 from offload.cloud.device_link import Client, DeviceLink
 from offload.cloud.frame_memory import FrameMemory
 from offload.cloud.keyed_locks import KeyedLocks
 from offload.cloud.link_watch import LOOK_EVERY_S
-from offload.cloud.options import Options, parse
+from offload.cloud.links import Links
+from offload.cloud.opening import Standing, find_standing
 from offload.cloud.report import StreamCounts, summarise
-from offload.cloud.setup import load_apps, load_tls, load_tokens
+from offload.cloud.setup import Setup, set_up
 from offload.cloud.stored_frames import StoredFrames
 from offload.cloud.stream_table import StreamTable
-from offload.cloud.transport import CloudConnection, log_failure
+from offload.cloud.transport import log_failure
+from offload.cloud.waiting import WaitingFrames
 from offload.collector import collect_rarely
-from offload.errors import (
-    OffloadError,
-    PayloadError,
-    RemoteProtocolError,
-    TaskError,
-)
+from offload.errors import AuthError, OffloadError, RemoteProtocolError, TaskError
+from offload.executors.cloud_frame import CloudFrame
 from offload.executors.opencv import share_processors
 from offload.executors.threads import Lane, Quickness, ThreadPool
 from offload.load import LoadMeter
@@ -59,21 +51,18 @@ from offload.messages import (
     End,
     Ended,
     Frame,
+    Open,
     Outcome,
     OutcomeRange,
     RefusalCode,
 )
-from offload.results import ResultsStore, StreamCommit, open_results, unpack_state
-from offload.results.store import StreamRecord
-from offload.results.writer import Finished, ResultsWriter, no_state, settle
-from offload.session import CloudEvent, CloudSession, OpenRequested, SecretFor
+from offload.results import unpack_state
+from offload.results.writer import Finished, ResultsWriter, no_state
+from offload.session import CloudEvent, OpenRequested
 from offload.transport import bound_endpoint, listening_sockets
-from offload.wire import Admit
-from task_interface import BoundPipeline, Context, PipelineRun, first_difference
+from task_interface import BoundPipeline, first_difference
 
 logger = logging.getLogger("cloud")
-
-Values = Mapping[str, wire_values.Value]
 
 # What SIGTERM leaves for the frames in flight (contract, section 4).
 DRAIN_S: Final = 10.0
@@ -81,26 +70,11 @@ DRAIN_S: Final = 10.0
 # What the last commit may take though the drain has used up its time.
 LAST_COMMIT_S: Final = 1.0
 
-# Frames of one stream that may wait here for tasks and disk before its connection is no longer
-# read: the window of a device is smaller, so this stops only those that ignore theirs, or whose
-# frames are large.
-MAX_WAITING_FRAMES: Final = 1100
-MAX_WAITING_BYTES: Final = 256 * 1024 * 1024
-
 # Frames whose tasks take less are worked on by the event loop itself: to wake another thread, and
 # to be woken by it, costs as much. They have to have been so quick for a while, since whatever they
 # take, all other devices wait for it.
 QUICK_S: Final = 200e-6
 QUICK_IN_A_ROW: Final = 32
-
-# Memory for payloads that is kept for the next ones: a window of pictures of some devices.
-MAX_IDLE_BUFFER_BYTES: Final = 64 * 1024 * 1024
-
-# A waiting frame, or run of ended frames, has objects beside its payload: message, job, outcome.
-FRAME_OBJECTS_BYTES: Final = 4096
-
-# A loop that comes round so late was held up: it has not read what the devices said meanwhile.
-HELD_UP_S: Final = 1.0
 
 # How often the machine's load is measured for the acknowledgements.
 LOAD_PERIOD_S: Final = 1.0
@@ -118,6 +92,10 @@ class Stream:
         memory: Where its frames are counted while they wait.
         keeps_results: Whether the state of its tasks is to be stored with every result; else it is
             only when the stream ends, since it lives here until then.
+
+    Attributes:
+        stored_seq: Where the store has it, with the state that its tasks have once it is at rest.
+            None if that is not so any more: another server has moved the stream on.
     """
 
     def __init__(
@@ -132,16 +110,14 @@ class Stream:
         keeps_results: bool,
     ) -> None:
         """Start at rest, with fresh tasks."""
-        self.app = app
         self.counts = counts
         self.owner = owner
         self.name = counts.stream
+        self.pipeline = app.pipeline
         self.bound: BoundPipeline = app.pipeline.bind()
         self.link: DeviceLink | None = None
-        self.waiting_frames = 0
-        self.waiting_bytes = 0
-        self.at_rest = asyncio.Event()
-        self.at_rest.set()
+        self.waiting = WaitingFrames(memory)
+        self.stored_seq: int | None = None
         self.put = put
         self.picture: object = None
         self._picture_lock = threading.Lock()
@@ -149,25 +125,23 @@ class Stream:
         self.snapshot = self.bound.snapshot if keeps_results else no_state
         # Whether the store can bring the tasks' state back.
         self.may_be_forgotten = keeps_results and not app.pipeline.forgetful
-        self._memory = memory
         self._lane = lane
         self._quick = {
             split: Quickness(limit_s=QUICK_S, in_a_row=QUICK_IN_A_ROW)
             for split in app.pipeline.splits
         }
 
-    @property
-    def is_crowded(self) -> bool:
-        """Whether so much waits that the connection should not be read."""
-        return self.waiting_frames > MAX_WAITING_FRAMES or self.waiting_bytes > MAX_WAITING_BYTES
+    def go_on_at(self, next_seq: int) -> None:
+        """Take note of where the device goes on."""
+        self.stored_seq = self.counts.next_seq = next_seq
 
     def submit_frame(self, frame: Frame) -> None:
         """Run the frame's tasks on the lane; its outcome goes to the writer in order.
 
         Its bytes are reserved already.
         """
-        work = _FrameWork(self, frame)
-        self._enter(work.held_bytes)
+        work = CloudFrame(self, frame)
+        self.waiting.enter(work.held_bytes)
         if not (
             self._quick[frame.split]
             and self._lane.run_inline(free=work.run_free, ordered=work.run_ordered)
@@ -177,7 +151,12 @@ class Stream:
     @property
     def is_at_rest(self) -> bool:
         """Whether all of its frames are stored."""
-        return self.at_rest.is_set()
+        return self.waiting.are_over.is_set()
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether what it holds is of no use any more."""
+        return self.stored_seq is None
 
     def drop_picture(self) -> None:
         """Forget the newest picture."""
@@ -197,29 +176,15 @@ class Stream:
     def submit_ended(self, ranges: Sequence[OutcomeRange]) -> None:
         """Hand frames that ended on the device to the writer, in order with the others."""
         for each in ranges:
-            self._enter(0)
+            self.waiting.enter(0)
             finished = Finished(stream=self.name, outcome=each)
             self._lane.submit(free=_nothing, ordered=partial(self._pass_on, finished))
 
     def submit_end(self, next_seq: int) -> None:
         """Mark the stream as complete, after all of its frames."""
-        self._enter(0)
+        self.waiting.enter(0)
         nothing = OutcomeRange(first=next_seq, count=0, outcome=Outcome.DROPPED)
         self._lane.submit(free=_nothing, ordered=partial(self._close, nothing))
-
-    def leave(self, finished: Finished) -> None:
-        """Book a frame as stored: it no longer waits here."""
-        self.waiting_frames -= 1
-        self.waiting_bytes -= finished.held_bytes
-        self._memory.release(finished.held_bytes + FRAME_OBJECTS_BYTES)
-        if self.waiting_frames == 0:
-            self.at_rest.set()
-
-    def _enter(self, held_bytes: int) -> None:
-        self.waiting_frames += 1
-        self.waiting_bytes += held_bytes
-        self._memory.hold(FRAME_OBJECTS_BYTES)
-        self.at_rest.clear()
 
     def _close(self, nothing: OutcomeRange, _: object) -> None:
         state = None
@@ -233,102 +198,6 @@ class Stream:
         self.put(finished)
 
 
-class _FrameWork:
-    """One frame on its way through the cloud's tasks: a free part, then one in order.
-
-    Args:
-        stream: The frame's stream.
-        frame: As it came.
-    """
-
-    __slots__ = (
-        "_context",
-        "_frame",
-        "_middle",
-        "_received_at",
-        "_received_s",
-        "_spent_s",
-        "_stream",
-        "held_bytes",
-    )
-
-    def __init__(self, stream: Stream, frame: Frame) -> None:
-        self._stream = stream
-        self._frame = frame
-        self._context = Context(
-            stream=stream.name,
-            seq=frame.seq,
-            captured_at=frame.captured_at,
-            watched=frame.watched,
-            show=stream.show,
-        )
-        self._middle = stream.app.pipeline.first_in_order(frame.split)
-        self._received_s = time.monotonic()
-        self._received_at = time.time()
-        self._spent_s = 0.0
-        self.held_bytes = frame.held_bytes
-
-    def run_free(self) -> PipelineRun:
-        """Decode the frame, and run the tasks that need nothing of other frames."""
-        began_s = time.perf_counter()
-        try:
-            run = self._run(self._values(), self._frame.split, self._middle)
-        except PayloadError as error:
-            first = self._stream.app.pipeline.names[self._frame.split]
-            run = PipelineRun(values={}, error=TaskError(first, f"cannot read its values: {error}"))
-        self._spent_s = time.perf_counter() - began_s
-        return run
-
-    def run_ordered(self, run: PipelineRun) -> None:
-        """Run the tasks that see frames in order, and hand the outcome to the writer."""
-        began_s = time.perf_counter()
-        stream, frame, pipeline = self._stream, self._frame, self._stream.app.pipeline
-        seconds, mishaps = run.seconds, run.mishaps
-        if not run.ended and self._middle < len(pipeline):
-            run = self._run(run.values, self._middle, len(pipeline))
-            seconds |= run.seconds
-            mishaps = mishaps + run.mishaps
-        stream.mishaps.warn_of(mishaps)
-        settled = settle(
-            frame.seq,
-            filtered_by=run.filtered_by,
-            error=run.error,
-            result=run.result,
-            last_task=pipeline.names[-1],
-            snapshot=stream.snapshot,
-        )
-        stream.put(
-            Finished(
-                stream=stream.name,
-                outcome=settled.outcome,
-                split=frame.split,
-                captured_at=frame.captured_at,
-                received_at=self._received_at,
-                value=settled.value,
-                state=settled.state,
-                received_s=self._received_s,
-                task_seconds=seconds,
-                held_bytes=self.held_bytes,
-            )
-        )
-        stream.book_cost(frame.split, self._spent_s + time.perf_counter() - began_s)
-
-    def _values(self) -> Values:
-        frame = self._frame
-        values = wire_values.unpack(
-            frame.tree, frame.buffers, max_decoded_bytes=frame.decoded_bytes
-        )
-        live = self._stream.app.pipeline.live_values(frame.split, watched=frame.watched)
-        if not isinstance(values, dict) or not set(live) <= values.keys():
-            raise PayloadError(f"expected {', '.join(live) or 'a dict'}")
-        return values
-
-    def _run(self, values: Values, start: int, stop: int) -> PipelineRun:
-        return self._stream.bound.run(
-            values, start=start, stop=stop, context=self._context, clock=time.perf_counter
-        )
-
-
 def _nothing() -> None:
     """Do nothing: the job has an ordered part only."""
 
@@ -337,32 +206,19 @@ class CloudServer:
     """Everything between options and final report.
 
     Args:
-        options: What the user asked for.
-        apps: The pipelines, by name.
-        store: Where results are kept.
-        access: Who may come in.
-        tls: What TLS needs; None to speak without.
+        setup: What the user asked for, and what was loaded for it.
     """
 
-    def __init__(
-        self,
-        options: Options,
-        apps: Mapping[str, App],
-        store: ResultsStore,
-        access: Access,
-        tls: ssl.SSLContext | None,
-    ) -> None:
+    def __init__(self, setup: Setup) -> None:
         """Prepare; nothing listens yet."""
-        self._links: set[DeviceLink] = set()
-        self._clients: dict[Client, DeviceLink] = {}
-        self._stream_of: dict[DeviceLink, Stream] = {}
+        options, apps = setup.options, setup.apps
         self._options = options
         self._apps = apps
-        self._store = store
-        self._access = access
-        self._tls = tls
+        self._store = setup.store
+        self._tls = setup.tls
         self._memory = FrameMemory(limit_bytes=options.memory_bytes)
-        self._buffers = BufferPool(max_idle_bytes=MAX_IDLE_BUFFER_BYTES)
+        self._links = Links(self, options=options, access=setup.access, memory=self._memory)
+        self._stream_of: dict[DeviceLink, Stream] = {}
         self._pool = ThreadPool(options.workers)
         share_processors(self._pool.workers)
         # Tasks that may share globals run one frame at a time over all streams of their app.
@@ -372,7 +228,6 @@ class CloudServer:
         self._streams = StreamTable[Stream]()
         self._opening_locks = KeyedLocks()
         self._opening: dict[DeviceLink, asyncio.Task[None]] = {}
-        self._refused: Counter[str] = Counter()
         self._load = LoadMeter()
         self._load_share = 0.0
         self._stop = asyncio.Event()
@@ -390,12 +245,17 @@ class CloudServer:
         allow_open_files(self._options.max_clients)
         self._loop = loop
         self._stored = StoredFrames(loop, self.acknowledge_stored)
-        self._writer = ResultsWriter(self._store, on_committed=self._stored.put)
+        self._writer = ResultsWriter(
+            self._store, on_committed=self._stored.put, on_stale=self._give_up_soon
+        )
         for each in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(each, self._signalled)
-        loop.add_signal_handler(signal.SIGHUP, self._reload_tokens)
+        loop.add_signal_handler(signal.SIGHUP, self._links.reload_tokens)
         admission = Admission(
-            sockets, make_connection=self._make_link, on_refused=self.note_refusal, tls=self._tls
+            sockets,
+            make_connection=self._links.make,
+            on_refused=self._links.refusals.note,
+            tls=self._tls,
         )
         admission.start()
         for each_socket in sockets:
@@ -403,7 +263,7 @@ class CloudServer:
         sys.stdout.flush()
         collect_rarely()
         self._measure_load()
-        self._look_after_links(loop.time())
+        self._look_around()
         await self._stop.wait()
         admission.stop()
         return await self._finish()
@@ -413,13 +273,15 @@ class CloudServer:
         began_s = time.monotonic()
         drained = await self._drain()
         left_s = max(LAST_COMMIT_S, DRAIN_S - (time.monotonic() - began_s))
-        all_written = self._writer.close(timeout_s=left_s)
+        unwritten = self._writer.close(timeout_s=left_s)
         # What came after the drain, and was stored all the same, counts.
         self.acknowledge_stored()
-        if not all_written:
-            logger.error("results_not_written", extra={"why": "their devices will send them again"})
+        if unwritten:
+            frames = sum(each.outcome.count for each in unwritten)
+            why = "the disk did not take them in time: their devices will send them again"
+            logger.error("results_not_written", extra={"frames": frames, "why": why})
         write_summary(self._options.summary, self._summary())
-        if not (drained and all_written):
+        if unwritten or not drained:
             # A task or a disk hangs, and would hold up the end of the process for ever.
             logging.shutdown()
             os._exit(1)
@@ -453,7 +315,7 @@ class CloudServer:
 
     def link_lost(self, link: DeviceLink, reason: str) -> None:
         """Keep a stream's state for when its device comes back."""
-        self._make_room(link)
+        self._links.let_out(link)
         if opening := self._opening.pop(link, None):
             opening.cancel()
         if stream := self._stream_of.pop(link, None):
@@ -466,30 +328,6 @@ class CloudServer:
         """Forget a connection that has ended."""
         self._links.discard(link)
 
-    def note_refusal(self, why: str, peer: str, reason: str) -> None:
-        """Count a refusal and say it."""
-        self._refused[why] += 1
-        logger.warning("refused", extra={"why": why, "peer": peer, "reason": reason})
-
-    def _make_link(self, arrival: Arrival) -> CloudConnection:
-        return DeviceLink(
-            self,
-            arrival,
-            credential=self._access.new_credential(),
-            memory=self._memory,
-            make_session=self._make_session,
-        ).connection
-
-    def _make_session(self, secret_for: SecretFor, admit: Admit) -> CloudSession:
-        return CloudSession(
-            secret_for=secret_for,
-            insecure=self._options.insecure,
-            nonce=new_nonce(),
-            max_message_bytes=self._options.max_frame_bytes,
-            take_memory=self._buffers.take,
-            admit=admit,
-        )
-
     def _signalled(self) -> None:
         self._signals += 1
         if self._signals > 1:
@@ -497,26 +335,15 @@ class CloudServer:
             os._exit(130)
         self._stop.set()
 
-    def _reload_tokens(self) -> None:
-        self._access.reload()
-        for link in list(self._links):
-            if link.credential.is_withdrawn:
-                link.refuse(RefusalCode.TOKEN, f"token {link.credential.token!r} was withdrawn")
-
     def _measure_load(self) -> None:
         self._load_share = self._load.machine_share() or 0.0
         self._loop.call_later(LOAD_PERIOD_S, self._measure_load)
 
-    def _look_after_links(self, due_s: float) -> None:
-        """Find connections that do not live any more, and show the others that we do."""
-        now = self._loop.time()
-        for link in list(self._links):
-            if now - due_s > HELD_UP_S:
-                link.look_away()
-            else:
-                link.look(now)
+    def _look_around(self) -> None:
+        """Find connections that do not live any more, and streams whose devices stay away."""
+        self._links.look(self._loop.time())
         self._streams.forget_idle(now=time.monotonic())
-        self._loop.call_later(LOOK_EVERY_S, self._look_after_links, now + LOOK_EVERY_S)
+        self._loop.call_later(LOOK_EVERY_S, self._look_around)
 
     # Opening a stream.
 
@@ -532,14 +359,10 @@ class CloudServer:
             link.refuse(RefusalCode.PIPELINE, f"app {opening.app!r} differs: {difference}")
             return
         client = Client(owner=request.owner, app=app.name, stream=opening.stream)
-        if older := self._clients.get(client):
-            reason = f"stream {opening.stream!r} was taken over by a newer connection"
-            older.refuse(RefusalCode.TAKEN_OVER, reason)
-        elif len(self._clients) >= self._options.max_clients:
-            link.refuse(RefusalCode.BUSY, f"server serves {len(self._clients)} clients already")
+        if not self._links.let_in(link, client):
+            most = self._options.max_clients
+            link.refuse(RefusalCode.BUSY, f"server is full (--max-clients {most})")
             return
-        link.client = client
-        self._clients[client] = link
         self._opening[link] = self._loop.create_task(self._open(link, request, app))
 
     async def _open(self, link: DeviceLink, request: OpenRequested, app: App) -> None:
@@ -549,48 +372,31 @@ class CloudServer:
             stream = self._streams.get(name)
             if stream is not None and stream.owner == request.owner:
                 # Frames of an older session come first.
-                await stream.at_rest.wait()
+                await stream.waiting.are_over.wait()
             try:
-                await self._enter_stream(link, request, app)
+                standing = await self._loop.run_in_executor(
+                    None, find_standing, self._store, request
+                )
+                self._enter_stream(link, request.opening, app, standing)
+            except AuthError as error:
+                link.refuse(RefusalCode.OWNER, str(error))
             except OffloadError as error:
                 logger.error("stream_not_opened", extra={"reason": str(error)})
                 link.refuse(RefusalCode.INTERNAL, f"stream cannot be opened: {error}")
 
-    async def _enter_stream(self, link: DeviceLink, request: OpenRequested, app: App) -> None:
-        opening = request.opening
-        in_thread = partial(self._loop.run_in_executor, None)
-        record = await in_thread(
-            partial(
-                self._store.open_stream,
-                stream=opening.stream,
-                device=opening.device,
-                app=app.name,
-                owner=request.owner,
-                now=time.time(),
-            )
-        )
-        if record.owner != request.owner or record.app != app.name:
-            what = "another token" if record.owner != request.owner else f"app {record.app!r}"
-            reason = f"stream {opening.stream!r} belongs to {what}: choose another --stream"
-            link.refuse(RefusalCode.OWNER, reason)
-            return
-        next_seq = record.next_seq
-        if opening.position > next_seq:
-            # The device was promised more than this store knows: it is not the one of before.
-            next_seq = opening.position
-            logger.warning(
-                "position_adopted", extra={"stream": record.stream, "stored": record.next_seq}
-            )
-            commit = StreamCommit(stream=record.stream, next_seq=next_seq, at=time.time())
-            await in_thread(self._store.commit, [commit])
-        exceptions = await in_thread(
-            self._store.ended_between, record.stream, opening.position, next_seq
-        )
-        make = partial(self._make_stream, record, app, next_seq)
-        stream = self._streams.enter(record.stream, make)
+    def _enter_stream(self, link: DeviceLink, opening: Open, app: App, standing: Standing) -> None:
+        name, next_seq = standing.record.stream, standing.next_seq
+        kept = self._streams.get(name)
+        if kept is not None and kept.stored_seq != standing.record.next_seq:
+            # Another server has moved it on: its tasks' state is that of the store.
+            self._streams.forget(kept)
+        stream = self._streams.enter(name, partial(self._make_stream, app, standing))
+        stream.go_on_at(next_seq)
         del self._opening[link]
         stream.link, self._stream_of[link] = link, stream
-        link.session.accept(next_seq=next_seq, durable=self._store.durable, exceptions=exceptions)
+        link.session.accept(
+            next_seq=next_seq, durable=self._store.durable, exceptions=standing.exceptions
+        )
         if self._options.watch_fps:
             fps = None if math.isinf(self._options.watch_fps) else self._options.watch_fps
             link.session.send_control(Control(name=WATCH, body={"fps": fps}))
@@ -598,7 +404,7 @@ class CloudServer:
         logger.info(
             "session_opened",
             extra={
-                "stream": record.stream,
+                "stream": name,
                 "device": opening.device,
                 "app": app.name,
                 "next_seq": next_seq,
@@ -606,13 +412,17 @@ class CloudServer:
             },
         )
 
-    def _make_stream(self, record: StreamRecord, app: App, next_seq: int) -> Stream:
+    def _make_stream(self, app: App, standing: Standing) -> Stream:
         """Return a stream in memory, with its tasks as the store knows them."""
+        record = standing.record
         stream = Stream(
             app=app,
             lane=self._shared_lanes.get(app.name) or self._pool.lane(),
             counts=self._streams.tally.of(
-                stream=record.stream, device=record.device, app=app.name, next_seq=next_seq
+                stream=record.stream,
+                device=record.device,
+                app=app.name,
+                next_seq=standing.next_seq,
             ),
             owner=record.owner,
             put=self._writer.put,
@@ -627,13 +437,13 @@ class CloudServer:
 
     def _take_frame(self, link: DeviceLink, frame: Frame) -> None:
         stream = self._stream_of[link]
-        if frame.split not in stream.app.pipeline.splits:
+        if frame.split not in stream.pipeline.splits:
             raise RemoteProtocolError(
                 f"frame {frame.seq} has split {frame.split}, which is no split"
             )
         link.reserved_bytes -= frame.held_bytes
         stream.submit_frame(frame)
-        if stream.is_crowded:
+        if stream.waiting.are_too_many:
             link.set_crowded(True)
 
     def events_handled(self, link: DeviceLink) -> None:
@@ -649,9 +459,11 @@ class CloudServer:
             stream = self._streams.get(name)
             assert stream is not None
             for each in finished:
-                stream.leave(each)
+                stream.waiting.leave(each.held_bytes)
                 if not each.closes:
                     stream.counts.add(each, now)
+            if not stream.is_stale:
+                stream.stored_seq = finished[-1].outcome.stop
             self._acknowledge(stream, finished, now)
 
     def _acknowledge(self, stream: Stream, finished: Sequence[Finished], now: float) -> None:
@@ -665,17 +477,30 @@ class CloudServer:
             self._close_stream(stream)
         if link is not None:
             link.flush()
-            link.set_crowded(stream.is_crowded)
+            link.set_crowded(stream.waiting.are_too_many)
 
-    def _make_room(self, link: DeviceLink) -> None:
-        """Count the link's device as a client no longer."""
-        if link.client is not None:
-            del self._clients[link.client]
-            link.client = None
+    def _give_up_soon(self, stale: Sequence[Finished]) -> None:
+        self._loop.call_soon_threadsafe(self._give_up, stale)
+
+    def _give_up(self, stale: Sequence[Finished]) -> None:
+        """End the sessions of streams that another server has moved on; nothing is acknowledged."""
+        # What was stored before comes first.
+        self.acknowledge_stored()
+        for each in stale:
+            stream = self._streams.get(each.stream)
+            assert stream is not None
+            stream.waiting.leave(each.held_bytes)
+            if stream.is_stale:
+                continue
+            stream.stored_seq = None
+            reason = f"another server that keeps the same results has taken stream {stream.name!r}"
+            logger.warning("stream_moved_on", extra={"stream": stream.name, "reason": reason})
+            if stream.link is not None:
+                stream.link.refuse(RefusalCode.INTERNAL, reason)
 
     def _close_stream(self, stream: Stream) -> None:
         if (link := stream.link) is not None:
-            self._make_room(link)
+            self._links.let_out(link)
             del self._stream_of[link]
             stream.counts.duplicates_ignored += link.session.duplicates_ignored
             stream.link = None
@@ -691,20 +516,20 @@ class CloudServer:
             Whether all that was here could be finished in time.
         """
         logger.info("draining", extra={"streams": len(self._stream_of)})
-        for link in list(self._links):
+        for link in self._links.all():
             if link in self._stream_of:
                 link.session.send_control(Control(name=DRAIN))
                 link.flush()
             else:
                 link.refuse(RefusalCode.DRAINING, "the server is shutting down")
-        waits = [stream.at_rest.wait() for stream in self._streams.all()]
+        waits = [stream.waiting.are_over.wait() for stream in self._streams.all()]
         drained = True
         try:
             await asyncio.wait_for(asyncio.gather(*waits), DRAIN_S)
         except TimeoutError:
             logger.warning("not_drained", extra={"after_s": DRAIN_S})
             drained = False
-        for link in list(self._links):
+        for link in self._links.all():
             link.refuse(RefusalCode.DRAINING, "the server is shutting down")
         # One turn of the loop hands the refusals to the sockets.
         await asyncio.sleep(0)
@@ -713,39 +538,19 @@ class CloudServer:
     def _summary(self) -> dict[str, object]:
         for link, stream in self._stream_of.items():
             stream.counts.duplicates_ignored += link.session.duplicates_ignored
-        return summarise(self._streams.tally, refused=self._refused, load=self._load)
+        return summarise(self._streams.tally, refused=self._links.refusals.counts, load=self._load)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the cloud program and return its exit code."""
     try:
-        options = parse(sys.argv[1:] if arguments is None else arguments, os.environ)
-        apps = load_apps(options.apps)
-        check_writable(options.summary)
-        tls = load_tls(options.tls)
-        tokens = load_tokens(options.token_file, insecure=options.insecure, environment=os.environ)
-        store = open_results(options.results)
+        setup = set_up(sys.argv[1:] if arguments is None else arguments, os.environ)
         end_with_any_thread()
-        if not store.durable:
-            logger.warning(
-                "results_not_kept",
-                extra={"why": "--results none: exactly once holds only while this server lives"},
-            )
-        return asyncio.run(_serve(options, apps, store, Access(tokens), tls))
+        return asyncio.run(CloudServer(setup).run())
     except OffloadError as error:
         return report_error(error)
     except KeyboardInterrupt:
         return 130
-
-
-async def _serve(
-    options: Options,
-    apps: Mapping[str, App],
-    store: ResultsStore,
-    access: Access,
-    tls: ssl.SSLContext | None,
-) -> int:
-    return await CloudServer(options, apps, store, access, tls).run()
 
 
 if __name__ == "__main__":

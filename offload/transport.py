@@ -3,7 +3,8 @@
 They move bytes and know no messages; errors of the system become errors of ours here. The cloud's
 connections are in ``cloud.transport``, so that a device never loads asyncio.
 
-    connection = connect("cloud.example", 8089, timeout_s=5.0)          # device
+    first, *others = addresses("cloud.example", 8089)                   # device
+    connection = connect(first, 8089, timeout_s=5.0)
     connection.send(pieces)
     count = connection.receive_into(view)
 
@@ -15,9 +16,10 @@ import errno
 import socket
 import struct
 from collections.abc import Sequence
+from itertools import chain, zip_longest
 from typing import Final, Protocol
 
-from offload.errors import ConfigurationError, SessionLost
+from offload.errors import ConfigurationError, HostUnknown, SessionLost
 from offload.wire import Piece
 
 # One sendmsg takes at most IOV_MAX pieces, which is 1024 on Linux.
@@ -143,18 +145,40 @@ class Connection:
         self._socket.close()
 
 
-def connect(host: str, port: int, *, timeout_s: float) -> Connection:
-    """Connect to the first address of ``host`` that answers.
+def addresses(host: str, port: int) -> list[str]:
+    """Return the addresses of a name, IPv6 and IPv4 in turn; of an address, itself.
+
+    The system's order decides which of the two comes first, and the order within each. A network
+    where one of the two does not work is then found out by the first attempt (RFC 8305, section 4).
 
     Raises:
-        SessionLost: None of them did; the message names the last reason.
+        ConfigurationError: ``host`` is no name.
+        HostUnknown: Nobody knows the name, or nobody can be asked.
     """
     try:
-        connected = socket.create_connection((host, port), timeout_s)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except UnicodeError as error:
         raise ConfigurationError(f"{host!r} is no host name or address") from error
     except OSError as error:
-        raise SessionLost(f"cannot reach {endpoint(host, port)}: {_why(error)}") from error
+        raise HostUnknown(f"cannot find {host}: {_why(error)}") from error
+    numeric = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
+    both: dict[socket.AddressFamily, dict[str, None]] = {}
+    for family, *_, address in found:
+        # An IPv6 address of this link keeps the name of its interface.
+        both.setdefault(family, {})[socket.getnameinfo(address, numeric)[0]] = None
+    return [each for each in chain(*zip_longest(*both.values())) if each is not None]
+
+
+def connect(address: str, port: int, *, timeout_s: float) -> Connection:
+    """Connect to one of a server's `addresses`.
+
+    Raises:
+        SessionLost: It did not answer; the message says why.
+    """
+    try:
+        connected = socket.create_connection((address, port), timeout_s)
+    except OSError as error:
+        raise SessionLost(f"cannot reach {endpoint(address, port)}: {_why(error)}") from error
     connected.settimeout(None)
     return Connection(connected)
 

@@ -465,7 +465,7 @@ def test_a_file_that_is_not_text_is_refused_by_line_without_its_content(
 def test_a_bad_token_in_a_variable_is_refused_without_its_content(
     names: Names, environ: dict[str, str]
 ) -> None:
-    with pytest.raises(ConfigurationError, match="OFFLOAD_TOKEN, line 1: 1 fields") as refusal:
+    with pytest.raises(ConfigurationError, match="OFFLOAD_TOKEN, line 1: no colon") as refusal:
         names(None, {**environ, "OFFLOAD_TOKEN": SECRET})
     assert SECRET not in str(refusal.value)
 

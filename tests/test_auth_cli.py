@@ -261,7 +261,7 @@ def test_the_only_token_stays_because_no_server_takes_a_file_without(
     write_tokens(file, text)
     said = error_of(capsys, "revoke", "rover", "--token-file", str(file))
     assert "rover is the only token" in said
-    assert "first add another: python3 -m offload.auth new NAME" in said
+    assert f"first add another: python3 -m offload.auth new NAME --token-file {file}" in said
     assert file.read_text(encoding="utf-8") == text
 
 
@@ -274,6 +274,31 @@ def test_a_server_that_reloads_knows_new_tokens_and_no_withdrawn_ones(file: Path
 
 
 # Which file
+
+
+def test_what_a_hint_says_to_type_is_for_the_file_that_was_named(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = ("--token-file", str(file))
+    missing = error_of(capsys, "show", *at)
+    assert main(["new", "rover", *at]) == 0
+    hints = [missing, capsys.readouterr().err]
+    for command in (("new", "rover"), ("revoke", "rover"), ("show", "other")):
+        hints.append(error_of(capsys, *command, *at))
+    for said in hints:
+        assert f"--token-file {file}" in said
+    # What is meant anyway is not repeated, and a home that nobody knows ends no command.
+    monkeypatch.setenv("OFFLOAD_TOKEN_FILE", str(file))
+    assert "python3 -m offload.auth revoke rover\n" in error_of(capsys, "new", "rover")
+    monkeypatch.delenv("OFFLOAD_TOKEN_FILE")
+    monkeypatch.setenv("XDG_CONFIG_HOME", "")
+    monkeypatch.setenv("HOME", "")
+    monkeypatch.setattr(Path, "home", no_home)
+    assert f"revoke rover --token-file {file}" in error_of(capsys, "new", "rover", *at)
+
+
+def no_home() -> Path:
+    raise RuntimeError("no home folder")
 
 
 def test_the_option_goes_before_the_variable_before_the_users_own_file(
@@ -307,7 +332,7 @@ def test_who_keeps_a_token_in_a_variable_is_told_that_it_goes_before_the_file(
 @pytest.mark.parametrize(
     ("text", "mode", "problem"),
     [
-        (f"a:{SECRET}\nb\n", 0o600, "line 2: 1 fields"),
+        (f"a:{SECRET}\nb\n", 0o600, "line 2: no colon"),
         (f"a:{SECRET}\na:{SECRET}\n", 0o600, "line 2: a second token of that name"),
         (f"a:{SECRET}\nc:{SECRET}\n", 0o644, "chmod 600"),
         ("#" * (MAX_TOKEN_FILE_BYTES + 1), 0o600, "too long"),

@@ -74,7 +74,7 @@ def ended(first: int, count: int, outcome: Outcome) -> OutcomeRange:
 
 def results_commit(first: int, stop: int, *, stream: str = "s") -> StreamCommit:
     found = tuple(result(seq, {"seq": seq}) for seq in range(first, stop))
-    return StreamCommit(stream=stream, results=found, next_seq=stop, at=5.0)
+    return StreamCommit(stream=stream, first_seq=first, results=found, next_seq=stop, at=5.0)
 
 
 def rows(path: Path, query: str) -> list[Any]:
@@ -96,6 +96,7 @@ def test_every_outcome_moves_the_position_and_is_counted(store: ResultsStore) ->
     open_stream(store)
     commit = StreamCommit(
         stream="s",
+        first_seq=0,
         results=(result(0), result(4)),
         ended=(
             ended(1, 2, Outcome.FILTERED),
@@ -144,22 +145,33 @@ def test_streams_do_not_share_positions(store: ResultsStore) -> None:
     assert [open_stream(store, name).next_seq for name in ("a", "b")] == [3, 1]
 
 
+def commit_at(first: int, stop: int, *parts: Result | OutcomeRange) -> StreamCommit:
+    return StreamCommit(
+        stream="s",
+        first_seq=first,
+        results=tuple(each for each in parts if isinstance(each, Result)),
+        ended=tuple(each for each in parts if isinstance(each, OutcomeRange)),
+        next_seq=stop,
+        at=5.0,
+    )
+
+
 @pytest.mark.parametrize(
     "bad",
     [
-        results_commit(1, 3),
-        StreamCommit(stream="s", next_seq=1, at=5.0),
-        StreamCommit(stream="s", results=(result(2),), next_seq=2, at=5.0),
-        StreamCommit(stream="s", results=(result(2), result(2)), next_seq=3, at=5.0),
-        StreamCommit(stream="s", ended=(ended(1, 2, Outcome.FILTERED),), next_seq=4, at=5.0),
-        StreamCommit(stream="s", ended=(ended(2, 2, Outcome.DROPPED),), next_seq=3, at=5.0),
-        StreamCommit(stream="s", ended=(ended(2, 1, Outcome.RESULT),), next_seq=3, at=5.0),
-        StreamCommit(stream="s", ended=(ended(2, 0, Outcome.DROPPED),), next_seq=3, at=5.0),
-        StreamCommit(stream="s", next_seq=MAX_SEQ + 1, at=5.0),
+        commit_at(2, 1),
+        commit_at(2, 3, result(1)),
+        commit_at(2, 2, result(2)),
+        commit_at(2, 3, result(2), result(2)),
+        commit_at(2, 4, ended(1, 2, Outcome.FILTERED)),
+        commit_at(2, 3, ended(2, 2, Outcome.DROPPED)),
+        commit_at(2, 3, ended(2, 1, Outcome.RESULT)),
+        commit_at(2, 3, ended(2, 0, Outcome.DROPPED)),
+        commit_at(2, MAX_SEQ + 1),
         results_commit(0, 1, stream="never opened"),
     ],
 )
-def test_a_commit_that_breaks_the_order_leaves_nothing_of_its_batch(
+def test_a_commit_that_contradicts_itself_leaves_nothing_of_its_batch(
     store: ResultsStore, bad: StreamCommit
 ) -> None:
     open_stream(store)
@@ -175,14 +187,56 @@ def test_a_commit_that_breaks_the_order_leaves_nothing_of_its_batch(
 def test_a_store_goes_on_after_a_refused_commit(store: ResultsStore) -> None:
     open_stream(store)
     with pytest.raises(LocalProtocolError):
-        store.commit([results_commit(0, 1), results_commit(0, 1)])
+        store.commit([results_commit(0, 1), commit_at(1, 0)])
     store.commit([results_commit(0, 1)])
     assert open_stream(store).next_seq == 1
 
 
+@pytest.mark.parametrize(
+    "stale",
+    [
+        results_commit(1, 4),
+        # All of its frames are new, and yet those between are missing.
+        results_commit(3, 5),
+        replace(commit_at(1, 5, result(2)), state=b"stale", closed_at=9.0),
+        replace(commit_at(0, 0), closed_at=9.0),
+    ],
+)
+def test_of_a_batch_only_the_stale_commit_is_left_out(
+    store: ResultsStore, stale: StreamCommit
+) -> None:
+    open_stream(store)
+    store.commit([replace(results_commit(0, 2), state=b"kept")])
+    before = open_stream(store)
+    open_stream(store, "neighbour")
+    other = results_commit(0, 5, stream="neighbour")
+    assert store.commit([stale, other]) == [stale]
+    assert open_stream(store) == before
+    assert open_stream(store, "neighbour").next_seq == 5
+    assert store.ended_between("s", 0, 2) == []
+
+
+def test_what_one_transaction_has_moved_on_is_stale_behind_it(store: ResultsStore) -> None:
+    open_stream(store)
+    again = results_commit(0, 3)
+    assert store.commit([results_commit(0, 2), again, results_commit(2, 4)]) == [again]
+    assert (open_stream(store).next_seq, open_stream(store).results) == (4, 4)
+
+
+def test_of_two_programs_on_one_file_the_first_one_moves_a_stream_on(path: Path) -> None:
+    with closing(SqliteResults(path)) as one, closing(SqliteResults(path)) as other:
+        open_stream(one)
+        assert open_stream(other).next_seq == 0
+        assert other.commit([results_commit(0, 2)]) == []
+        late = results_commit(0, 3)
+        assert one.commit([late]) == [late]
+        assert one.commit([results_commit(2, 3)]) == []
+    assert rows(path, "SELECT seq FROM results ORDER BY seq") == [(0,), (1,), (2,)]
+
+
 def test_a_stream_that_was_acknowledged_elsewhere_may_go_on_past_a_gap(store: ResultsStore) -> None:
     open_stream(store)
-    store.commit([results_commit(500, 501)])
+    store.commit([commit_at(0, 500), results_commit(500, 501)])
     record = open_stream(store)
     assert (record.next_seq, record.results) == (501, 1)
 
@@ -260,7 +314,8 @@ def test_what_is_committed_survives_the_process_being_killed(path: Path) -> None
         "store = open_results('sqlite:' + sys.argv[1])\n"
         "store.open_stream(stream='s', device='pi', app='ball', owner='home', now=1.0)\n"
         "found = Result(seq=0, captured_at=1.0, received_at=2.0, split=1, value=b'\\x07')\n"
-        "store.commit([StreamCommit(stream='s', results=(found,), next_seq=1, at=2.0)])\n"
+        "commit = StreamCommit(stream='s', first_seq=0, results=(found,), next_seq=1, at=2.0)\n"
+        "store.commit([commit])\n"
         "os.kill(os.getpid(), 9)\n"
     )
     done = subprocess.run([sys.executable, "-c", program, path], cwd=REPOSITORY, check=False)
@@ -273,7 +328,7 @@ def test_rows_are_as_the_contract_names_them(path: Path) -> None:
     with closing(SqliteResults(path)) as store:
         open_stream(store)
         failed = ended(2, 2, Outcome.FAILED)
-        store.commit([replace(results_commit(1, 2), ended=(failed,), next_seq=4, closed_at=9.0)])
+        store.commit([replace(commit_at(0, 4, result(1, {"seq": 1}), failed), closed_at=9.0)])
     columns = "stream, seq, captured_at, received_at, split, value"
     expected = [("s", 1, 1.5, 1001.0, 3, pack_result({"seq": 1}))]
     assert rows(path, f"SELECT {columns} FROM results") == expected
@@ -293,7 +348,7 @@ def test_filtered_and_dropped_frames_make_no_rows_however_many(path: Path) -> No
     with closing(SqliteResults(path)) as store:
         open_stream(store)
         many = (ended(0, 10**9, Outcome.FILTERED), ended(10**9, 10**9, Outcome.DROPPED))
-        store.commit([StreamCommit(stream="s", ended=many, next_seq=2 * 10**9, at=5.0)])
+        store.commit([commit_at(0, 2 * 10**9, *many)])
         assert open_stream(store).filtered == 10**9
     assert rows(path, "SELECT * FROM results UNION ALL SELECT *, 0 FROM failures") == []
 
@@ -305,7 +360,7 @@ def test_failure_rows_of_one_range_are_bounded_and_its_count_is_exact(
     with closing(SqliteResults(path)) as store:
         open_stream(store)
         many = ended(0, 2**61, Outcome.FAILED)
-        store.commit([StreamCommit(stream="s", ended=(many,), next_seq=2**61, at=5.0)])
+        store.commit([commit_at(0, 2**61, many)])
         assert open_stream(store).failed == 2**61
     assert rows(path, "SELECT seq FROM failures") == [(0,), (1,), (2,)]
 
@@ -314,7 +369,7 @@ def test_a_reason_that_is_no_unicode_is_stored_in_escapes(path: Path) -> None:
     with closing(SqliteResults(path)) as store:
         open_stream(store)
         odd = replace(ended(0, 1, Outcome.FAILED), reason="no file '\udcff'")
-        store.commit([StreamCommit(stream="s", ended=(odd,), next_seq=1, at=5.0)])
+        store.commit([commit_at(0, 1, odd)])
     assert rows(path, "SELECT reason FROM failures") == [("no file '\\udcff'",)]
 
 
@@ -669,7 +724,9 @@ def filled(path: Path) -> Path:
         others = (ended(1, 1, Outcome.FILTERED), ended(3, 2, Outcome.FAILED))
         store.commit(
             [
-                StreamCommit(stream="ü", results=first, ended=others, next_seq=5, at=5.0),
+                StreamCommit(
+                    stream="ü", first_seq=0, results=first, ended=others, next_seq=5, at=5.0
+                ),
                 results_commit(0, 100, stream="b"),
             ]
         )
@@ -711,7 +768,7 @@ def test_export_is_valid_json_whatever_a_device_says_the_time_is(path: Path, mom
     with closing(SqliteResults(path)) as store:
         open_stream(store)
         odd = replace(result(0, {"inf": math.inf}), captured_at=moment)
-        store.commit([StreamCommit(stream="s", results=(odd,), next_seq=1, at=5.0)])
+        store.commit([commit_at(0, 1, odd)])
     line = json.loads(run("export", path).stdout, parse_constant=pytest.fail)
     assert (line["captured_at"], line["value"]) == (None, {"inf": None})
 
@@ -912,7 +969,7 @@ def test_an_array_of_complex_numbers_is_exported_as_pairs(path: Path) -> None:
         open_stream(store)
         value = pack_result(np.array([1 + 2j, complex(math.inf, -1)]))
         result = Result(seq=0, captured_at=1.0, received_at=2.0, split=1, value=value)
-        store.commit([StreamCommit(stream="s", results=(result,), next_seq=1, at=1.0)])
+        store.commit([commit_at(0, 1, result)])
     exported = json.loads(run("export", path).stdout)
     assert exported["value"] == [[1.0, 2.0], [None, -1.0]]
 

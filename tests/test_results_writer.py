@@ -3,6 +3,7 @@
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -65,6 +66,24 @@ def ended(first: int, count: int, outcome: Outcome) -> Finished:
     return Finished(stream="a", outcome=OutcomeRange(first=first, count=count, outcome=outcome))
 
 
+def ignore(_: list[Finished]) -> None:
+    """Do nothing with what was committed."""
+
+
+def never(stale: list[Finished]) -> None:
+    raise AssertionError(f"nobody else writes, and yet this is stale: {stale}")
+
+
+def new_writer(
+    store: ResultsStore,
+    on_committed: Callable[[list[Finished]], None] = ignore,
+    *,
+    on_stale: Callable[[list[Finished]], None] = never,
+    wall_clock: Callable[[], float] = time.time,
+) -> ResultsWriter:
+    return ResultsWriter(store, on_committed=on_committed, on_stale=on_stale, wall_clock=wall_clock)
+
+
 class Committed:
     """What was committed, batch by batch; the first batch is held up until it is let go."""
 
@@ -116,14 +135,14 @@ def lock(store: SqliteResults, path: Path) -> Iterator[sqlite3.Connection]:
 
 def test_what_finishes_during_a_commit_is_one_group_over_all_streams(store: SqliteResults) -> None:
     committed = Committed()
-    writer = ResultsWriter(store, on_committed=committed)
+    writer = new_writer(store, committed)
     frames = [finished(0), finished(1), finished(0, stream="b"), finished(2)]
     writer.put(frames[0])
     assert committed.has_first.wait(LONG_S)
     for each in frames[1:]:
         writer.put(each)
     committed.may_go_on.set()
-    assert writer.close(timeout_s=LONG_S)
+    assert writer.close(timeout_s=LONG_S) == []
     assert committed.batches == [frames[:1], frames[1:]]
     assert (record(store, "a").next_seq, record(store, "b").next_seq) == (3, 1)
 
@@ -132,34 +151,34 @@ def test_commits_keep_their_distance(store: SqliteResults, monkeypatch: pytest.M
     monkeypatch.setattr(results_writer, "COMMIT_DISTANCE_S", 10 * LONG_S)
     committed = Committed()
     committed.may_go_on.set()
-    writer = ResultsWriter(store, on_committed=committed)
+    writer = new_writer(store, committed)
     frames = [finished(seq) for seq in range(5)]
     writer.put(frames[0])
     assert committed.came.acquire(timeout=LONG_S)
     for each in frames[1:]:
         writer.put(each)
-    assert writer.close(timeout_s=LONG_S)
+    assert writer.close(timeout_s=LONG_S) == []
     assert committed.batches == [frames[:1], frames[1:]]
 
 
 def test_a_frame_that_waits_for_others_is_committed_without_them(store: SqliteResults) -> None:
     committed = Committed()
     committed.may_go_on.set()
-    writer = ResultsWriter(store, on_committed=committed)
+    writer = new_writer(store, committed)
     for seq in range(3):
         writer.put(finished(seq))
         assert committed.came.acquire(timeout=LONG_S)
-    assert writer.close(timeout_s=LONG_S)
+    assert writer.close(timeout_s=LONG_S) == []
     assert len(committed.batches) == 3
 
 
 def test_every_outcome_reaches_the_store(store: SqliteResults) -> None:
-    writer = ResultsWriter(store, on_committed=lambda _: None)
+    writer = new_writer(store)
     writer.put(finished(0))
     writer.put(ended(1, 2, Outcome.FILTERED))
     writer.put(ended(3, 1, Outcome.FAILED))
     writer.put(ended(4, 3, Outcome.DROPPED))
-    assert writer.close(timeout_s=LONG_S)
+    assert writer.close(timeout_s=LONG_S) == []
     kept = record(store)
     assert (kept.results, kept.filtered, kept.failed, kept.dropped) == (1, 2, 1, 3)
     assert kept.next_seq == 7
@@ -167,13 +186,13 @@ def test_every_outcome_reaches_the_store(store: SqliteResults) -> None:
 
 def test_the_state_after_the_last_frame_of_a_group_is_kept(store: SqliteResults) -> None:
     committed = Committed()
-    writer = ResultsWriter(store, on_committed=committed)
+    writer = new_writer(store, committed)
     writer.put(finished(0, state=10))
     assert committed.has_first.wait(LONG_S)
     for each in (finished(1, state=11), finished(2, state=12), ended(3, 1, Outcome.FILTERED)):
         writer.put(each)
     committed.may_go_on.set()
-    assert writer.close(timeout_s=LONG_S)
+    assert writer.close(timeout_s=LONG_S) == []
     assert len(committed.batches) == 2
     state = record(store).state
     assert state is not None
@@ -183,11 +202,11 @@ def test_the_state_after_the_last_frame_of_a_group_is_kept(store: SqliteResults)
 def test_the_end_of_a_stream_is_stored_and_counts_no_frame(
     store: SqliteResults, path: Path
 ) -> None:
-    writer = ResultsWriter(store, on_committed=lambda _: None, wall_clock=lambda: 77.0)
+    writer = new_writer(store, wall_clock=lambda: 77.0)
     nothing = OutcomeRange(first=1, count=0, outcome=Outcome.DROPPED)
     writer.put(finished(0))
     writer.put(Finished(stream="a", outcome=nothing, closes=True))
-    assert writer.close(timeout_s=LONG_S)
+    assert writer.close(timeout_s=LONG_S) == []
     with closing(results_sqlite.connect_reader(path)) as reader:
         row = reader.execute(
             "SELECT closed_at, next_seq, dropped FROM streams WHERE stream = 'a'"
@@ -203,21 +222,21 @@ def test_nothing_is_acknowledged_until_a_locked_file_can_be_written_again(
 ) -> None:
     tries, commit = threading.Semaphore(0), store.commit
 
-    def counted(commits: Sequence[StreamCommit]) -> None:
+    def counted(commits: Sequence[StreamCommit]) -> list[StreamCommit]:
         tries.release()
-        commit(commits)
+        return commit(commits)
 
     monkeypatch.setattr(store, "commit", counted)
     committed = Committed()
     committed.may_go_on.set()
-    writer = ResultsWriter(store, on_committed=committed)
+    writer = new_writer(store, committed)
     writer.put(finished(0))
     for _ in range(3):
         assert tries.acquire(timeout=LONG_S)
     assert committed.batches == []
     lock.execute("ROLLBACK")
     assert committed.has_first.wait(LONG_S)
-    assert writer.close(timeout_s=LONG_S)
+    assert writer.close(timeout_s=LONG_S) == []
     assert record(store).next_seq == 1
     # However often it was tried, the user is told once that it fails and once that it is over.
     names = [each.message for each in caplog.records]
@@ -229,36 +248,69 @@ def test_closing_while_the_file_is_locked_says_that_something_is_lost(
     store: SqliteResults, complaint: Complaint
 ) -> None:
     committed = Committed()
-    writer = ResultsWriter(store, on_committed=committed)
+    writer = new_writer(store, committed)
     writer.put(finished(0))
     assert complaint.came.wait(LONG_S)
-    assert not writer.close(timeout_s=LONG_S)
+    assert writer.close(timeout_s=LONG_S) == [finished(0)]
     assert committed.batches == []
 
 
+def test_of_a_batch_only_what_another_program_has_moved_on_is_stale(
+    store: SqliteResults, path: Path
+) -> None:
+    committed = Committed()
+    stale: list[list[Finished]] = []
+    writer = new_writer(store, committed, on_stale=stale.append)
+    b = [finished(seq, stream="b") for seq in range(2)]
+    writer.put(b[0])
+    assert committed.has_first.wait(LONG_S)
+    with closing(SqliteResults(path)) as elsewhere:
+        other = new_writer(elsewhere)
+        other.put(ended(0, 3, Outcome.FILTERED))
+        assert other.close(timeout_s=LONG_S) == []
+    for each in (finished(0), b[1], finished(1)):
+        writer.put(each)
+    committed.may_go_on.set()
+    assert writer.close(timeout_s=LONG_S) == []
+    assert committed.batches == [b[:1], b[1:]]
+    assert stale == [[finished(0), finished(1)]]
+    assert (record(store, "a").next_seq, record(store, "a").results) == (3, 0)
+    assert record(store, "b").next_seq == 2
+
+
+def test_what_is_stale_in_memory_is_told_when_put_returns() -> None:
+    store = MemoryResults()
+    record(store)
+    new_writer(store).put(ended(0, 3, Outcome.FILTERED))
+    stale: list[list[Finished]] = []
+    new_writer(store, never, on_stale=stale.append).put(finished(0))
+    assert stale == [[finished(0)]]
+    assert record(store).next_seq == 3
+
+
 def test_closing_an_idle_writer_ends_it(store: SqliteResults) -> None:
-    assert ResultsWriter(store, on_committed=lambda _: None).close(timeout_s=LONG_S)
+    assert new_writer(store).close(timeout_s=LONG_S) == []
 
 
 def test_a_store_in_memory_has_a_frame_when_put_returns() -> None:
     store = MemoryResults()
     record(store)
     committed: list[list[Finished]] = []
-    writer = ResultsWriter(store, on_committed=committed.append)
+    writer = new_writer(store, committed.append)
     for each in (finished(0), ended(1, 2, Outcome.FILTERED)):
         writer.put(each)
         assert committed[-1] == [each]
     assert (record(store).results, record(store).next_seq) == (1, 3)
-    assert writer.close(timeout_s=LONG_S)
+    assert writer.close(timeout_s=LONG_S) == []
 
 
 def test_a_state_that_is_too_large_is_said_and_the_result_is_kept(
     store: SqliteResults, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(results_values, "MAX_STATE_BYTES", 10_000)
-    writer = ResultsWriter(store, on_committed=lambda _: None)
+    writer = new_writer(store)
     writer.put(replace(finished(0), state={"total": np.zeros(10_001, np.uint8)}))
-    assert writer.close(timeout_s=LONG_S)
+    assert writer.close(timeout_s=LONG_S) == []
     assert (record(store).results, record(store).state) == (1, None)
     assert [each.message for each in caplog.records] == ["state_not_kept"]
 

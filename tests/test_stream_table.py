@@ -17,6 +17,7 @@ class Kept:
     name: str
     may_be_forgotten: bool = True
     is_at_rest: bool = True
+    is_stale: bool = False
     pictures: list[str] = field(default_factory=lambda: ["newest"])
 
     def drop_picture(self) -> None:
@@ -88,6 +89,20 @@ def test_state_that_is_nowhere_else_stays_until_there_is_too_much_of_it(
     streams.forget_idle(now=1e9)
     assert names(streams) == ["b", "c"]
     assert caplog.messages == ["stream_state_forgotten"]
+
+
+@pytest.mark.parametrize("may_be_forgotten", [True, False])
+def test_a_stream_that_another_server_has_moved_on_is_forgotten_once_it_is_at_rest(
+    may_be_forgotten: bool,
+) -> None:
+    streams = table()
+    stream = Kept(name="a", may_be_forgotten=may_be_forgotten, is_stale=True, is_at_rest=False)
+    away(streams, stream)
+    streams.forget_idle(now=0.5)
+    assert names(streams) == ["a"]
+    stream.is_at_rest = True
+    streams.forget_idle(now=1.0)
+    assert names(streams) == []
 
 
 def test_a_stream_that_is_complete_is_forgotten_at_once() -> None:

@@ -1,5 +1,6 @@
 """The files that a user names for TLS: what is accepted, and what the refusals say."""
 
+import shutil
 import ssl
 from pathlib import Path
 
@@ -142,3 +143,16 @@ def test_a_devices_certificate_needs_its_key_and_the_key_its_certificate(own: Id
         device_context(None, own.certificate, None)
     with pytest.raises(ConfigurationError, match=r"--tls-key .*own\.key: .*: give --tls-cert$"):
         device_context(None, None, own.key)
+
+
+@pytest.mark.parametrize(("mode", "is_said"), [(0o604, True), (0o640, False), (0o600, False)])
+def test_a_key_that_everybody_may_read_is_taken_and_said_once_by_either_end(
+    mode: int, is_said: bool, own: Identity, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = tmp_path / "own.key"
+    shutil.copy(own.key, key)
+    key.chmod(mode)
+    device_context(None, own.certificate, key)
+    of_server(own.certificate, key)
+    assert caplog.messages == ["key_is_readable"] * 2 * is_said
+    assert all(f"chmod 600 {key}" in each.__dict__["why"] for each in caplog.records)

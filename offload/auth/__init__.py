@@ -289,7 +289,8 @@ def proves(
 def _parse_line(content: str, place: str) -> Token:
     name, *rest = content.split(":")
     if len(rest) not in (1, 2):
-        raise ConfigurationError(f"{place}: {len(rest) + 1} fields, expected {_FORM}")
+        found = f"{len(rest)} colons" if rest else "no colon"
+        raise ConfigurationError(f"{place}: {found}, expected {_FORM}")
     if _NAME.fullmatch(name) is None:
         raise ConfigurationError(f"{place}: {_BAD_NAME}")
     if _SECRET.fullmatch(rest[0]) is None:
@@ -318,7 +319,10 @@ def _given_tokens(path: Path | None, environ: Mapping[str, str]) -> ServerTokens
 def _read_named_tokens(path: Path) -> dict[str, Token]:
     tokens = _read_tokens(path)
     if tokens is None:
-        raise ConfigurationError(f"token file {path} does not exist, expected lines {_FORM}")
+        raise ConfigurationError(
+            f"token file {path} does not exist: a server's is made by python3 -m offload.auth new "
+            f"NAME --token-file {shlex.quote(str(path))}, a device's is a copy"
+        )
     return tokens
 
 

@@ -81,7 +81,7 @@ def add_token(path: Path, token: Token) -> None:
         if token.name in parse_tokens(text, str(path)):
             raise ConfigurationError(
                 f"{path} has a token named {token.name} already, expected a new name, or first: "
-                f"{_COMMAND} revoke {token.name}"
+                f"{_command(path, 'revoke', token.name)}"
             )
         end = "" if not text or text.endswith("\n") else "\n"
         return f"{text}{end}{token.line()}\n"
@@ -110,7 +110,7 @@ def remove_token(path: Path, name: str) -> None:
         if len(tokens) == 1:
             raise ConfigurationError(
                 f"{name} is the only token of {path}, and a server needs one; first add another: "
-                f"{_COMMAND} new NAME"
+                f"{_command(path, 'new', 'NAME')}"
             )
         return "\n".join(line for line in text.split("\n") if not _is_line_of(line, name))
 
@@ -127,7 +127,7 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
     if options.command == "new":
         token = new_token(options.name, operator=options.operator)
         add_token(path, token)
-        _explain_token(token, path, options.token_file)
+        _explain_token(token, path)
     elif options.command == "revoke":
         remove_token(path, options.name)
         _say(f"removed {options.name} from {path}")
@@ -140,11 +140,10 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
         sys.stdout.write(f"{_token(_read(path), options.name, path).line()}\n")
 
 
-def _explain_token(token: Token, path: Path, given: Path | None) -> None:
+def _explain_token(token: Token, path: Path) -> None:
     _say(f"added {token.name} to {path}")
     _say("a running server accepts it once it is told: kill -HUP PID")
-    at = [] if given is None else ["--token-file", str(given)]
-    show = shlex.join([*_COMMAND.split(), "show", token.name, *at])
+    show = _command(path, "show", token.name)
     if token.operator:
         _say(f"it is an operator's: no device uses it; to see it: {show}")
     else:
@@ -176,6 +175,22 @@ def _table(tokens: Mapping[str, Token]) -> str:
     return "".join(f"{name:{width}}  {role}\n" for name, role in [("name", "role"), *roles.items()])
 
 
+def _command(path: Path, *words: str) -> str:
+    """Return what to type to have this command work on a token file, from here."""
+    at = [] if path == _usual_path(os.environ) else ["--token-file", str(path)]
+    return shlex.join([*_COMMAND.split(), *words, *at])
+
+
+def _usual_path(environ: Mapping[str, str]) -> Path | None:
+    """Return the file that is changed if none is named; None if nobody could tell."""
+    if named := environ.get(FILE_VARIABLE):
+        return Path(named)
+    try:
+        return default_token_path(environ)
+    except ConfigurationError:
+        return None
+
+
 def _say(line: str) -> None:
     sys.stderr.write(f"{line}\n")
 
@@ -195,7 +210,7 @@ def _token(tokens: Mapping[str, Token], name: str, path: Path) -> Token:
     if name not in tokens:
         # The name is not repeated: it may be a whole token, pasted by mistake.
         raise ConfigurationError(
-            f"{path} has no token of that name, expected one of: {_COMMAND} show"
+            f"{path} has no token of that name, expected one of: {_command(path, 'show')}"
         )
     return tokens[name]
 
@@ -207,7 +222,7 @@ def _is_line_of(line: str, name: str) -> bool:
 
 def _missing(path: Path) -> ConfigurationError:
     return ConfigurationError(
-        f"token file {path} does not exist, expected one: {_COMMAND} new NAME"
+        f"token file {path} does not exist, expected one: {_command(path, 'new', 'NAME')}"
     )
 
 

@@ -37,15 +37,19 @@ class Access:
     def reload(self) -> None:
         """Read the tokens again, and say so; if they cannot be read, those from before stay."""
         if self._tokens.path is None:
-            reason = "they do not come from a file: this needs a restart"
-            logger.warning("tokens_not_reloaded", extra={"reason": reason})
+            self._say_unchanged("they do not come from a file: this needs a restart")
             return
         try:
             self._tokens = self._tokens.reloaded()
         except ConfigurationError as error:
-            logger.error("tokens_not_reloaded", extra={"reason": str(error)})
+            self._say_unchanged(str(error))
             return
         logger.info("tokens_reloaded", extra={"tokens": len(self._tokens.tokens)})
+
+    def _say_unchanged(self, reason: str) -> None:
+        logger.error(
+            "tokens_not_reloaded", extra={"reason": reason, "in_force": "the tokens from before"}
+        )
 
 
 class Credential:

@@ -14,6 +14,7 @@ from typing import Final
 from offload.arguments import Parser, add_common_options, count, positive, size
 from offload.errors import ConfigurationError
 from offload.logs import set_up_logs
+from offload.sizes import size_in_words
 from offload.values import MAX_DECODED_BYTES
 from offload.wire import ENVELOPE_ONLY_BYTES, MAX_MESSAGE_BYTES
 
@@ -185,8 +186,8 @@ def _memory_bytes(parsed: argparse.Namespace) -> int:
     given: int = parsed.memory_limit
     if given < least_bytes:
         raise ConfigurationError(
-            f"--memory-limit is {given} bytes, expected at least {least_bytes}: --max-frame, and "
-            "64MiB for what is in it decoded"
+            f"--memory-limit is {size_in_words(given)}, expected at least "
+            f"{size_in_words(least_bytes)}: --max-frame, and 64MiB for what is in it decoded"
         )
     return given
 

@@ -1,26 +1,78 @@
 """What the cloud program needs before it serves: apps, tokens, TLS. Errors name what to change.
 
-apps = load_apps(options.apps)
-tokens = load_tokens(options.token_file, insecure=False, environment=os.environ)
-context = load_tls(options.tls)
+setup = set_up(sys.argv[1:], os.environ)
+setup.options, setup.apps, setup.store, setup.access, setup.tls
 """
 
 import logging
 import ssl
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from offload.arguments import check_writable
 from offload.auth import ServerTokens, load_device_token, load_server_tokens
+from offload.cloud.access import Access
 from offload.cloud.admission import note_tls_refusal
-from offload.cloud.options import TlsFiles
+from offload.cloud.options import Options, TlsFiles, parse
 from offload.errors import ConfigurationError
 from offload.loading import App, load_app
+from offload.results import ResultsStore, open_results
 
 logger = logging.getLogger(__name__)
 
 
-def load_apps(specs: Sequence[str]) -> dict[str, App]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What the user asked for, and what was loaded for it.
+
+    Attributes:
+        options: The command line.
+        apps: The pipelines, by name.
+        store: Where results are kept.
+        access: Who may come in.
+        tls: What TLS needs; None to speak without.
+    """
+
+    options: Options
+    apps: Mapping[str, App]
+    store: ResultsStore
+    access: Access
+    tls: ssl.SSLContext | None
+
+
+def set_up(arguments: Sequence[str], environment: Mapping[str, str]) -> Setup:
+    """Read the command line, and load what it names.
+
+    Raises:
+        OffloadError: It names something that cannot be used.
+    """
+    options = parse(arguments, environment)
+    apps = _load_apps(options.apps)
+    check_writable(options.summary)
+    tls = _load_tls(options.tls)
+    tokens = _load_tokens(options.token_file, insecure=options.insecure, environment=environment)
+    return Setup(
+        options=options,
+        apps=apps,
+        store=_open_store(options.results),
+        access=Access(tokens),
+        tls=tls,
+    )
+
+
+def _open_store(url: str) -> ResultsStore:
+    store = open_results(url)
+    if not store.durable:
+        logger.warning(
+            "results_not_kept",
+            extra={"why": "--results none: exactly once holds only while this server lives"},
+        )
+    return store
+
+
+def _load_apps(specs: Sequence[str]) -> dict[str, App]:
     """Load the pipelines, by name, and say which tasks' state a restart loses.
 
     Raises:
@@ -41,7 +93,7 @@ def load_apps(specs: Sequence[str]) -> dict[str, App]:
     return apps
 
 
-def load_tls(files: TlsFiles | None) -> ssl.SSLContext | None:
+def _load_tls(files: TlsFiles | None) -> ssl.SSLContext | None:
     """Load what TLS needs, if it was asked for.
 
     Raises:
@@ -57,7 +109,7 @@ def load_tls(files: TlsFiles | None) -> ssl.SSLContext | None:
     )
 
 
-def load_tokens(
+def _load_tokens(
     path: Path | None, *, insecure: bool, environment: Mapping[str, str]
 ) -> ServerTokens:
     """Load the tokens; on the first start make one, and say how a device gets it.

@@ -31,6 +31,10 @@ class KeptStream(Protocol):
     def is_at_rest(self) -> bool:
         """Whether all of its frames are stored."""
 
+    @property
+    def is_stale(self) -> bool:
+        """Whether what it holds is of no use any more."""
+
     def drop_picture(self) -> None:
         """Forget what is kept for whoever watches."""
 
@@ -82,6 +86,14 @@ class StreamTable(Generic[Kept]):
         self._idle.pop(stream.name, None)
         self.tally.close(stream.name)
 
+    def forget(self, stream: Kept) -> None:
+        """Forget a stream that may come back, and say if its tasks' state is lost by this."""
+        if stream.may_be_forgotten:
+            logger.debug("stream_forgotten", extra={"stream": stream.name})
+        else:
+            logger.warning("stream_state_forgotten", extra={"stream": stream.name})
+        self.close(stream)
+
     def forget_idle(self, *, now: float) -> None:
         """Forget streams whose devices are away for long, or that are too many."""
         too_many = len(self._idle) - self._max_idle
@@ -92,11 +104,6 @@ class StreamTable(Generic[Kept]):
             # Nobody waits for it, and a picture of each would be much memory.
             stream.drop_picture()
             is_old = stream.may_be_forgotten and now - since_s >= self._forget_after_s
-            if not is_old and too_many <= 0:
-                continue
-            if stream.may_be_forgotten:
-                logger.debug("stream_forgotten", extra={"stream": name})
-            else:
-                logger.warning("stream_state_forgotten", extra={"stream": name})
-            self.close(stream)
-            too_many -= 1
+            if is_old or stream.is_stale or too_many > 0:
+                self.forget(stream)
+                too_many -= 1

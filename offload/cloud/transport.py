@@ -172,7 +172,11 @@ class CloudConnection(asyncio.BufferedProtocol):
         self._has_finished = True
         self.set_reading(True)
         if self._transport is not None and self._transport.can_write_eof():
-            self._transport.write_eof()
+            try:
+                self._transport.write_eof()
+            except OSError:
+                # The device has reset the connection, which asyncio has not seen yet.
+                self._transport.abort()
 
     def close(self) -> None:
         """End the connection once all is sent."""

@@ -6,8 +6,10 @@ threads.
 
     store = open_results("sqlite:results.db")
     record = store.open_stream(stream="s", device="pi", app="ball", owner="home", now=now)
-    result = Result(seq=record.next_seq, ..., value=pack_result({"area": 7}))
-    store.commit([StreamCommit(stream="s", results=(result,), next_seq=result.seq + 1, at=now)])
+    seq = record.next_seq
+    result = Result(seq=seq, ..., value=pack_result({"area": 7}))
+    commit = StreamCommit(stream="s", first_seq=seq, results=(result,), next_seq=seq + 1, at=now)
+    stale = store.commit([commit])
     store.close()
 
 ``python3 -m offload.results`` exports, summarises and follows a results file.
@@ -28,7 +30,7 @@ from offload.results.store import (
     ResultsStore,
     StreamCommit,
     StreamRecord,
-    check_commit,
+    goes_on,
 )
 from offload.results.values import pack_result, pack_state, unpack_result, unpack_state
 
@@ -85,20 +87,26 @@ class MemoryResults(ResultsStore):
         # In the order of their last use, so that the first is the one to forget.
         self._kept: dict[str, _Kept] = {}
 
-    def commit(self, commits: Sequence[StreamCommit]) -> None:
+    def commit(self, commits: Sequence[StreamCommit]) -> list[StreamCommit]:
         """Advance positions and counts; see `ResultsStore.commit`."""
         with self._lock:
             # All are checked before any is stored.
             positions: dict[str, int] = {}
+            fitting: list[StreamCommit] = []
+            stale: list[StreamCommit] = []
             for each in commits:
                 kept = self._kept.get(each.stream)
                 stored = None if kept is None else positions.get(each.stream, kept.next_seq)
-                check_commit(each, stored=stored)
-                positions[each.stream] = each.next_seq
-            for each in commits:
+                if goes_on(each, stored=stored):
+                    positions[each.stream] = each.next_seq
+                    fitting.append(each)
+                else:
+                    stale.append(each)
+            for each in fitting:
                 kept = self._kept.pop(each.stream)
                 self._kept[each.stream] = kept
                 kept.advance(each)
+            return stale
 
     def open_stream(
         self, *, stream: str, device: str, app: str, owner: str, now: float

@@ -19,8 +19,8 @@ from offload.results.store import (
     ResultsStore,
     StreamCommit,
     StreamRecord,
-    check_commit,
     count_outcomes,
+    goes_on,
 )
 
 # A device names its failed frames by ranges, and twenty bytes can claim 2**62 of them. A range
@@ -86,13 +86,12 @@ class SqliteResults(ResultsStore):
             self._connection.close()
             raise
 
-    def commit(self, commits: Sequence[StreamCommit]) -> None:
-        """Store all of ``commits`` in one transaction; see `ResultsStore.commit`."""
+    def commit(self, commits: Sequence[StreamCommit]) -> list[StreamCommit]:
+        """Store ``commits`` in one transaction; see `ResultsStore.commit`."""
         try:
             with self._lock, self._connection:
                 self._connection.execute("BEGIN IMMEDIATE")
-                for each in commits:
-                    self._write(each)
+                return [each for each in commits if not self._write(each)]
         except sqlite3.Error as error:
             raise self._cannot_write(error) from error
 
@@ -144,11 +143,13 @@ class SqliteResults(ResultsStore):
         with self._lock:
             self._connection.close()
 
-    def _write(self, commit: StreamCommit) -> None:
+    def _write(self, commit: StreamCommit) -> bool:
+        """Store a commit, and return whether it could be: a stale one is not."""
         row = self._connection.execute(
             "SELECT next_seq FROM streams WHERE stream = ?", (commit.stream,)
         ).fetchone()
-        check_commit(commit, stored=None if row is None else row[0])
+        if not goes_on(commit, stored=None if row is None else row[0]):
+            return False
         name = commit.stream
         self._connection.executemany(
             "INSERT INTO results VALUES (?, ?, ?, ?, ?, ?)",
@@ -176,6 +177,7 @@ class SqliteResults(ResultsStore):
                 name,
             ),
         )
+        return True
 
     def _read_record(self, stream: str) -> StreamRecord:
         columns = _COLUMNS["streams"]

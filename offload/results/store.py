@@ -1,10 +1,12 @@
 """What every store of results is given and gives back, and the rules that all of them keep.
 
-A stream's position only moves forward, over frames that are covered once. `check_commit` holds
-every store to that, before it changes anything.
+A stream's position only moves forward, over frames that are covered once. `goes_on` holds every
+store to that, before it changes anything. Several servers may share a store; so a commit says where
+it goes on from, and is stale if another server has moved the stream meanwhile.
 
     for commit in commits:
-        check_commit(commit, stored=positions.get(commit.stream))
+        if not goes_on(commit, stored=positions.get(commit.stream)):
+            stale.append(commit)
 """
 
 from abc import ABC, abstractmethod
@@ -30,14 +32,15 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamCommit:
-    """Frames of one stream that are finished, and the position after them.
+    """Frames of one stream that are finished, and the positions before and after them.
 
-    ``results`` and ``ended`` (filtered, failed, dropped) lie between the stored position and
-    ``next_seq`` and do not overlap. ``state`` and ``closed_at`` replace what is stored unless None.
-    ``at`` is the wall clock at which failures are booked.
+    ``results`` and ``ended`` (filtered, failed, dropped) lie between ``first_seq``, where the
+    stream has to stand, and ``next_seq``, and do not overlap. ``state`` and ``closed_at`` replace
+    what is stored unless None. ``at`` is the wall clock at which failures are booked.
     """
 
     stream: str
+    first_seq: int
     results: tuple[Result, ...] = ()
     ended: tuple[OutcomeRange, ...] = ()
     next_seq: int
@@ -87,12 +90,16 @@ class ResultsStore(ABC):
         """
 
     @abstractmethod
-    def commit(self, commits: Sequence[StreamCommit]) -> None:
-        """Store all of ``commits``, in order, or none of them; a stream may occur repeatedly.
+    def commit(self, commits: Sequence[StreamCommit]) -> list[StreamCommit]:
+        """Store ``commits`` in one transaction, in order; a stream may occur repeatedly.
+
+        Returns:
+            Those that are stale: nothing of them is stored, since the stream stands elsewhere than
+            at their ``first_seq``. Another program has moved it on.
 
         Raises:
-            LocalProtocolError: A stream was never opened, or a commit covers a frame twice, below
-                the stored position or past its own.
+            LocalProtocolError: A stream was never opened, or a commit covers a frame twice, or one
+                that is not between its positions; nothing of ``commits`` is stored.
             ResultsError: The store cannot be written; nothing of ``commits`` is stored.
         """
 
@@ -114,14 +121,14 @@ class ResultsStore(ABC):
         """Release the store; what was committed stays."""
 
 
-def check_commit(commit: StreamCommit, *, stored: int | None) -> None:
-    """Check that ``commit`` goes on from position ``stored``, which is None for no stream.
+def goes_on(commit: StreamCommit, *, stored: int | None) -> bool:
+    """Return whether ``commit`` goes on from position ``stored``, which is None for no stream.
 
-    Frames may be missing: a stream that was acknowledged before goes on in a new store.
+    Frames may be missing in it: a stream that was acknowledged before goes on in a new store.
 
     Raises:
-        LocalProtocolError: The stream was never opened, or the commit covers a frame twice, below
-            the stored position or past its own.
+        LocalProtocolError: The stream was never opened, or the commit covers a frame twice, or one
+            that is not between its positions.
     """
     if stored is None:
         raise LocalProtocolError(f"stream {commit.stream!r} was never opened")
@@ -130,7 +137,7 @@ def check_commit(commit: StreamCommit, *, stored: int | None) -> None:
     spans = [(each.seq, each.seq + 1) for each in commit.results]
     spans += [(each.first, each.stop) for each in commit.ended]
     spans.sort()
-    done = stored
+    done = commit.first_seq
     for first, stop in spans:
         if not done <= first < stop:
             raise LocalProtocolError(
@@ -143,6 +150,7 @@ def check_commit(commit: StreamCommit, *, stored: int | None) -> None:
             f"commit to stream {commit.stream!r} moves to {commit.next_seq},"
             f" expected {done} at least"
         )
+    return commit.first_seq == stored
 
 
 def count_outcomes(commit: StreamCommit) -> Counter[Outcome]:

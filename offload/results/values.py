@@ -14,6 +14,7 @@ import msgpack
 import numpy as np
 
 from offload.errors import PayloadError, ResultsError
+from offload.sizes import size_in_words
 from offload.values import Array, Value, pack, unpack
 
 # The largest message that a server accepts by default; a result is smaller than its frame.
@@ -47,7 +48,9 @@ def pack_result(value: object) -> bytes:
     try:
         packed = bytes(msgpack.packb(value, default=_pack_extension))
         if len(packed) > MAX_RESULT_BYTES:
-            raise ValueError(f"it is {len(packed)} bytes, expected at most {MAX_RESULT_BYTES}")
+            raise ValueError(
+                f"it is {size_in_words(len(packed))}, expected at most {MAX_RESULT_BYTES}"
+            )
         # Reading it back at once proves that what is stored can be read, at msgpack's own speed.
         _unpack(packed)
     except (TypeError, ValueError, OverflowError, msgpack.UnpackException) as error:
@@ -62,7 +65,9 @@ def unpack_result(blob: bytes) -> object:
         ResultsError: The bytes are not a packed result.
     """
     if len(blob) > MAX_RESULT_BYTES:
-        raise ResultsError(f"result is {len(blob)} bytes, expected at most {MAX_RESULT_BYTES}")
+        raise ResultsError(
+            f"result is {size_in_words(len(blob))}, expected at most {MAX_RESULT_BYTES}"
+        )
     try:
         return _unpack(blob)
     except (TypeError, ValueError, OverflowError, msgpack.UnpackException) as error:
@@ -78,7 +83,9 @@ def pack_state(state: Mapping[str, Value]) -> bytes:
     packed = pack(dict(state))
     state_bytes = sum(each.nbytes for each in packed.buffers)
     if state_bytes > MAX_STATE_BYTES:
-        raise PayloadError(f"state is {state_bytes} bytes, expected at most {MAX_STATE_BYTES}")
+        raise PayloadError(
+            f"state is {size_in_words(state_bytes)}, expected at most {MAX_STATE_BYTES}"
+        )
     return bytes(msgpack.packb([packed.tree, list(packed.buffers)]))
 
 

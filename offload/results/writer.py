@@ -4,8 +4,9 @@ Both programs use it: the cloud for its sessions, the device in client-only mode
 while a commit is under way waits for the next one, so that groups grow by themselves as the disk
 gets slower; and one commit begins a few milliseconds after the other at the earliest.
 
-    writer = ResultsWriter(store, on_committed=acknowledge)
+    writer = ResultsWriter(store, on_committed=acknowledge, on_stale=give_up)
     writer.put(Finished(...))
+    left = writer.close(timeout_s=10.0)
 """
 
 import logging
@@ -125,9 +126,12 @@ class ResultsWriter:
     """A thread that commits; for a store in memory, which never waits, whoever puts does it.
 
     Args:
-        store: Where results are kept; nobody else writes to it, besides opening streams.
+        store: Where results are kept. Other programs may write to it, too.
         on_committed: Called after each transaction, in the thread that did it, with what it covered
             in order; it must be quick.
+        on_stale: Called like it, and after it, with what was not stored, and never will be: another
+            program has moved the stream on. What still comes of that stream is most likely stale,
+            too.
         wall_clock: Seconds since 1970.
     """
 
@@ -136,18 +140,21 @@ class ResultsWriter:
         store: ResultsStore,
         *,
         on_committed: Callable[[list[Finished]], None],
+        on_stale: Callable[[list[Finished]], None],
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         """Start the thread."""
         self._store = store
         self._on_committed = on_committed
+        self._on_stale = on_stale
         self._wall_clock = wall_clock
         self._changed = threading.Condition()
         self._waiting: list[Finished] = []
+        # What is being committed.
+        self._batch: list[Finished] = []
         self._is_asleep = False
         self._commit_began_s = -math.inf
         self._closing = False
-        self._gave_up = False
         self._complained_s: float | None = None
         self._thread = threading.Thread(target=self._run, name="results-writer", daemon=True)
         self._thread.start()
@@ -155,8 +162,8 @@ class ResultsWriter:
     def put(self, finished: Finished) -> None:
         """Hand over a finished frame; those of one stream must come in order."""
         if not self._store.durable:
-            self._store.commit([_commit_of(finished.stream, [finished], self._wall_clock())])
-            self._on_committed([finished])
+            commit = _commit_of(finished.stream, [finished], self._wall_clock())
+            self._tell([finished], self._store.commit([commit]))
             return
         with self._changed:
             self._waiting.append(finished)
@@ -164,51 +171,65 @@ class ResultsWriter:
             if self._is_asleep:
                 self._changed.notify()
 
-    def close(self, *, timeout_s: float) -> bool:
-        """Commit what is left and end the thread; False if not all was committed in this time."""
+    def close(self, *, timeout_s: float) -> list[Finished]:
+        """Commit what is left and end the thread; return what was not committed in this time."""
         with self._changed:
             self._closing = True
             self._changed.notify()
         self._thread.join(timeout_s)
-        return not self._thread.is_alive() and not self._gave_up
+        with self._changed:
+            return self._batch + self._waiting
 
     def _run(self) -> None:
-        while (batch := self._next_batch()) is not None:
+        while batch := self._next_batch():
             commits = _commits(batch, self._wall_clock())
-            while not self._commit(commits):
+            while (stale := self._commit(commits)) is None:
                 with self._changed:
                     if self._changed.wait_for(lambda: self._closing, RETRY_S):
-                        self._gave_up = True
                         return
-            self._on_committed(batch)
+            with self._changed:
+                self._batch = []
+            self._tell(batch, stale)
 
-    def _next_batch(self) -> list[Finished] | None:
+    def _next_batch(self) -> list[Finished]:
+        """Wait for frames and return them; none at the end."""
         with self._changed:
             self._is_asleep = True
             self._changed.wait_for(lambda: self._waiting or self._closing)
             self._is_asleep = False
             if not self._waiting:
-                return None
+                return []
             pause_s = self._commit_began_s + COMMIT_DISTANCE_S - time.monotonic()
             if pause_s > 0:
                 self._changed.wait_for(lambda: self._closing, pause_s)
             self._commit_began_s = time.monotonic()
-            batch, self._waiting = self._waiting, []
-            return batch
+            self._batch, self._waiting = self._waiting, []
+            return self._batch
 
-    def _commit(self, commits: Sequence[StreamCommit]) -> bool:
+    def _commit(self, commits: Sequence[StreamCommit]) -> list[StreamCommit] | None:
+        """Commit, and return what was stale; None if the store cannot be written."""
         try:
-            self._store.commit(commits)
+            stale = self._store.commit(commits)
         except ResultsError as error:
             now = time.monotonic()
             if self._complained_s is None or now - self._complained_s >= COMPLAIN_EVERY_S:
                 self._complained_s = now
                 logger.error("results_not_written", extra={"reason": str(error)})
-            return False
+            return None
         if self._complained_s is not None:
             self._complained_s = None
             logger.warning("results_written_again")
-        return True
+        return stale
+
+    def _tell(self, batch: list[Finished], stale: Sequence[StreamCommit]) -> None:
+        """Tell what became of a batch whose commits of some streams were stale."""
+        if not stale:
+            self._on_committed(batch)
+            return
+        streams = {each.stream for each in stale}
+        if stored := [each for each in batch if each.stream not in streams]:
+            self._on_committed(stored)
+        self._on_stale([each for each in batch if each.stream in streams])
 
 
 def _commits(batch: Sequence[Finished], now: float) -> list[StreamCommit]:
@@ -222,6 +243,7 @@ def _commit_of(stream: str, finished: Sequence[Finished], now: float) -> StreamC
     states = [each.state for each in finished if each.state is not None]
     return StreamCommit(
         stream=stream,
+        first_seq=finished[0].outcome.first,
         results=tuple([_result(each, each.value) for each in finished if each.value is not None]),
         ended=tuple(
             each.outcome

@@ -9,16 +9,27 @@
 Whoever imports this loads OpenSSL's TLS, about 5 MB; without TLS, programs do without it.
 """
 
+import logging
+import shlex
 import ssl
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from offload.errors import ConfigurationError
 from offload.messages import Refusal, RefusalCode
-from offload.tls.connection import TlsConnection, is_no_tls, words
+from offload.tls.connection import (
+    TlsConnection,
+    is_about_certificate,
+    is_about_dates,
+    is_no_tls,
+    words,
+)
 from offload.transport import Connection
 from offload.wire import encode
+
+logger = logging.getLogger(__name__)
 
 # A handshake is two round trips and a few KiB. A peer that trickles it is not waited for longer.
 HANDSHAKE_TIMEOUT_S: Final = 5.0
@@ -143,7 +154,7 @@ class _ServerObject(ssl.SSLObject):
                 self.outgoing.write(_ANSWER_WITHOUT_TLS)
                 self.on_refused("peer does not speak TLS")
             else:
-                self.on_refused(f"TLS handshake failed: {words(error)}")
+                self.on_refused(_refusal(error))
             raise ssl.SSLWantReadError from error
 
 
@@ -164,6 +175,32 @@ class _ServerContext(ssl.SSLContext):
         assert isinstance(made, _ServerObject)
         made.outgoing, made.on_refused = outgoing, self.on_refused
         return made
+
+
+def _refusal(error: ssl.SSLError) -> str:
+    """Return why a device's handshake failed, and what can be done about it."""
+    found = words(error)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        advice = (
+            "give the device a new one, or set this machine's clock"
+            if is_about_dates(error)
+            else "give it one that --tls-client-ca has signed for a client, or another "
+            "--tls-client-ca here"
+        )
+        return f"device's certificate is not accepted: {found}: {advice}"
+    if error.reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
+        return (
+            "device has no certificate: give it --tls-cert and --tls-key, as --tls-client-ca asks"
+        )
+    if is_about_certificate(error):
+        advice = (
+            "renew --tls-cert, or set the device's clock"
+            if is_about_dates(error)
+            else "--tls-cert must have the name that devices connect to, and be signed by their "
+            "--tls-ca"
+        )
+        return f"device does not accept this server's certificate ({found}): {advice}"
+    return f"TLS handshake failed: {found}"
 
 
 def _load_authorities(context: ssl.SSLContext, option: str, path: Path) -> None:
@@ -194,6 +231,16 @@ def _load_own(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
         else:
             reason = f"--tls-cert {certificate}: cannot be used: {words(error)}"
         raise ConfigurationError(reason) from error
+    _warn_of_readable(key)
+
+
+def _warn_of_readable(key: Path) -> None:
+    """Say it if any user of this machine can read a private key."""
+    # Not refused: a group that may read keys, or a folder that keeps others out, is common.
+    if key.stat().st_mode & stat.S_IROTH:
+        why = "every user of this machine may read this private key"
+        to_do = f"chmod 600 {shlex.quote(str(key))}"
+        logger.warning("key_is_readable", extra={"why": f"{why}: {to_do}"})
 
 
 def _check_readable(option: str, path: Path) -> None:

@@ -222,18 +222,30 @@ def is_no_tls(error: ssl.SSLError) -> bool:
     return error.reason in _NO_TLS
 
 
+def is_about_certificate(error: ssl.SSLError) -> bool:
+    """Return whether the peer said that it does not accept this end's certificate."""
+    reason = error.reason or ""
+    return "ALERT" in reason and ("CERTIFICATE" in reason or reason.endswith(_NOT_ACCEPTED))
+
+
+def is_about_dates(error: ssl.SSLError) -> bool:
+    """Return whether a certificate was not accepted since it is too old, or not yet valid."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_code in _WRONG_DATES
+    return (error.reason or "").endswith("CERTIFICATE_EXPIRED")
+
+
 def words(error: ssl.SSLError) -> str:
     """Return OpenSSL's reason as words of a sentence."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return error.verify_message
+        found = error.verify_message.rstrip(".")
+        return found[:1].lower() + found[1:]
     return (error.reason or str(error)).lower().replace("_", " ")
 
 
 def _handshake_failure(error: ssl.SSLError) -> OffloadError:
     if isinstance(error, ssl.SSLCertVerificationError):
-        found = error.verify_message.rstrip(".")
-        found = found[:1].lower() + found[1:]
-        return AuthError(f"server's certificate is not accepted: {found}: {_advice(error)}")
+        return AuthError(f"server's certificate is not accepted: {words(error)}: {_advice(error)}")
     if is_no_tls(error):
         return HandshakeError(
             "server does not speak TLS: leave --tls out, or give the server --tls-cert"
@@ -246,7 +258,7 @@ def _handshake_failure(error: ssl.SSLError) -> OffloadError:
 def _advice(error: ssl.SSLCertVerificationError) -> str:
     if error.verify_code in _WRONG_NAMES:
         return "connect to a name that it has, or give the server one for this name"
-    if error.verify_code in _WRONG_DATES:
+    if is_about_dates(error):
         return "renew it, or set this machine's clock"
     return "give the authority that signed it with --tls-ca"
 
@@ -258,10 +270,14 @@ def _read_failure(error: ssl.SSLError) -> OffloadError:
     reason = error.reason or ""
     if reason.endswith("ALERT_CERTIFICATE_REQUIRED"):
         return AuthError("server asks for a certificate: give --tls-cert and --tls-key")
-    if "ALERT" in reason and ("CERTIFICATE" in reason or reason.endswith(_NOT_ACCEPTED)):
+    if is_about_certificate(error):
+        advice = (
+            "renew it, or set the server's clock"
+            if is_about_dates(error)
+            else "give --tls-cert and --tls-key that its --tls-client-ca has signed"
+        )
         return AuthError(
-            f"server does not accept this device's certificate ({words(error)}): "
-            "give --tls-cert and --tls-key that its --tls-client-ca has signed"
+            f"server does not accept this device's certificate ({words(error)}): {advice}"
         )
     return SessionLost(f"connection ended: TLS failed: {words(error)}")
 

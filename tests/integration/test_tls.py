@@ -637,7 +637,10 @@ def test_a_server_of_an_unknown_authority_is_not_accepted(
         )
 
     said = said_by_cloud(server, None, attempt)
-    assert said == "TLS handshake failed: tlsv1 alert unknown ca"
+    assert said == (
+        "device does not accept this server's certificate (tlsv1 alert unknown ca): --tls-cert "
+        "must have the name that devices connect to, and be signed by their --tls-ca"
+    )
 
 
 @pytest.mark.parametrize("host", ["example.org", "127.0.0.2"])
@@ -649,7 +652,9 @@ def test_a_server_of_another_name_is_not_accepted(
         assert said.startswith("server's certificate is not accepted: ")
         assert f"certificate is not valid for '{host}': connect to a name that it has" in said
 
-    assert "alert" in said_by_cloud(server, None, attempt)
+    said = said_by_cloud(server, None, attempt)
+    assert said.startswith("device does not accept this server's certificate (")
+    assert "--tls-cert must have the name that devices connect to" in said
 
 
 def test_a_server_whose_certificate_has_expired_is_not_accepted(
@@ -663,7 +668,9 @@ def test_a_server_whose_certificate_has_expired_is_not_accepted(
             "renew it, or set this machine's clock"
         )
 
-    assert "expired" in said_by_cloud(expired, None, attempt)
+    said = said_by_cloud(expired, None, attempt)
+    assert "device does not accept this server's certificate (" in said
+    assert "certificate expired): renew --tls-cert, or set the device's clock" in said
 
 
 def test_a_device_with_the_certificate_that_the_server_asks_for_is_let_in(
@@ -688,7 +695,9 @@ def test_a_device_without_the_certificate_that_the_server_asks_for_is_refused(
         assert said == "server asks for a certificate: give --tls-cert and --tls-key"
 
     said = said_by_cloud(server, authority.certificate, attempt)
-    assert said == "TLS handshake failed: peer did not return a certificate"
+    assert said == (
+        "device has no certificate: give it --tls-cert and --tls-key, as --tls-client-ca asks"
+    )
 
 
 def test_a_device_with_a_certificate_of_an_unknown_authority_is_refused(
@@ -704,7 +713,28 @@ def test_a_device_with_a_certificate_of_an_unknown_authority_is_refused(
         )
 
     said = said_by_cloud(server, authority.certificate, attempt)
-    assert said == "TLS handshake failed: unable to get local issuer certificate"
+    assert said == (
+        "device's certificate is not accepted: unable to get local issuer certificate: give it one "
+        "that --tls-client-ca has signed for a client, or another --tls-client-ca here"
+    )
+
+
+def test_a_device_whose_certificate_has_expired_is_refused(
+    server: Identity, authority: Identity, tmp_path: Path
+) -> None:
+    expired = make_signed(tmp_path, "expired", authority, days=-1)
+
+    def attempt(listener: socket.socket) -> None:
+        context = device_context(authority.certificate, expired.certificate, expired.key)
+        said = refused_after_handshake(listener, context)
+        assert said.startswith("server does not accept this device's certificate (")
+        assert said.endswith("certificate expired): renew it, or set the server's clock")
+
+    said = said_by_cloud(server, authority.certificate, attempt)
+    assert said == (
+        "device's certificate is not accepted: certificate has expired: give the device a new one, "
+        "or set this machine's clock"
+    )
 
 
 def refused_after_handshake(listener: socket.socket, context: ssl.SSLContext) -> str:

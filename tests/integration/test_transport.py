@@ -2,17 +2,20 @@
 
 import asyncio
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
 
 from offload.cloud.transport import CloudConnection
-from offload.errors import ConfigurationError, SessionLost
+from offload.errors import ConfigurationError, HostUnknown, SessionLost
 from offload.transport import (
     MAX_PIECES_PER_SEND,
     Connection,
+    addresses,
     bound_endpoint,
     connect,
     endpoint,
@@ -195,6 +198,62 @@ def test_the_cloud_receives_into_its_buffer_answers_and_learns_of_the_end(
     assert peers[0].startswith("127.0.0.1:")
 
 
+def test_the_cloud_may_finish_a_connection_that_was_reset(listener: socket.socket) -> None:
+    async def serve() -> None:
+        loop = asyncio.get_running_loop()
+        lost: asyncio.Future[Exception | None] = loop.create_future()
+        device = socket.create_connection(listener.getsockname())
+        accepted, _ = listener.accept()
+        accepted.setblocking(False)
+        _, connection = await loop.connect_accepted_socket(
+            lambda: CloudConnection(
+                on_made=lambda _: None,
+                buffer=lambda: memoryview(bytearray(8)),
+                on_bytes=lambda _: None,
+                on_full=lambda: None,
+                on_lost=lost.set_result,
+            ),
+            accepted,
+        )
+        device.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        device.close()
+        # The loop has had no turn to learn of it.
+        connection.finish()
+        await lost
+
+    asyncio.run(asyncio.wait_for(serve(), LONG_S))
+
+
 def test_a_host_that_is_no_name_is_wrong_usage() -> None:
     with pytest.raises(ConfigurationError, match=r"'a\.\.b' is no host name or address"):
-        connect("a..b", 1, timeout_s=LONG_S)
+        addresses("a..b", 1)
+
+
+def test_an_address_is_its_own_only_one() -> None:
+    assert addresses("127.0.0.1", 80) == ["127.0.0.1"]
+    assert addresses("::1", 80) == ["::1"]
+
+
+@pytest.mark.parametrize(
+    ("found", "in_turn"),
+    [
+        (["::1", "::2", "::3", "127.0.0.1"], ["::1", "127.0.0.1", "::2", "::3"]),
+        (["127.0.0.1", "::1", "::1", "127.0.0.2"], ["127.0.0.1", "::1", "127.0.0.2"]),
+        (["127.0.0.2", "127.0.0.1"], ["127.0.0.2", "127.0.0.1"]),
+    ],
+)
+def test_the_addresses_of_a_name_are_of_both_kinds_in_turn(
+    found: list[str], in_turn: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = socket.getaddrinfo
+
+    def look_up(_: str, port: int, *args: Any, **options: Any) -> list[Any]:
+        return [found_by for each in found for found_by in real(each, port, *args, **options)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    assert addresses("cloud.example", 80) == in_turn
+
+
+def test_a_name_that_nobody_knows_is_told_apart_from_a_server_that_is_away() -> None:
+    with pytest.raises(HostUnknown, match=r"^cannot find no-such-host\.invalid: "):
+        addresses("no-such-host.invalid", 80)

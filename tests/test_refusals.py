@@ -1,0 +1,43 @@
+"""Refusals are all counted; those that come by the thousand are said together."""
+
+import logging
+
+import pytest
+
+from offload import throttle
+from offload.cloud.refusals import Refusals
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[tuple[object, ...]]:
+    return [
+        (each.__dict__["why"], each.__dict__["peer"], each.__dict__.get("times"))
+        for each in caplog.records
+        if each.message == "refused"
+    ]
+
+
+def test_each_refusal_is_said_with_its_peer_and_its_reason(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    refusals = Refusals()
+    for peer in ("a:1", "b:2"):
+        refusals.note("token", peer, "no token")
+    assert said(caplog) == [("token", "a:1", None), ("token", "b:2", None)]
+    assert all(each.levelno == logging.WARNING for each in caplog.records)
+    assert refusals.counts == {"token": 2}
+
+
+def test_devices_that_find_the_server_full_are_one_line_a_minute_with_their_number(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusals = Refusals()
+    for number in range(1000):
+        refusals.note("busy", f"a:{number}", "server is full")
+    assert said(caplog) == [("busy", "a:0", 1)]
+    # The minute is over.
+    monkeypatch.setattr(throttle, "COMPLAIN_EVERY_S", 0.0)
+    refusals.note("busy", "b:1", "server is full")
+    assert said(caplog)[1:] == [("busy", "b:1", 1000)]
+    refusals.note("busy", "b:2", "server is full")
+    assert said(caplog)[2:] == [("busy", "b:2", 1)]
+    assert refusals.counts == {"busy": 1002}
