@@ -4,6 +4,7 @@ import argparse
 import json
 import logging
 import math
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Final, NoReturn, TypeVar
 
 from offload import __version__
-from offload.errors import ConfigurationError, OffloadError
+from offload.errors import ConfigurationError, OffloadError, ReportError
 from offload.logs import FORMATS, LEVELS
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ def add_common_options(parser: argparse.ArgumentParser, environment: Mapping[str
     """Add the options that both programs have."""
     parser.add_argument(
         "--token-file",
-        type=Path,
+        type=path,
         metavar="F",
         help="file with the shared token, name:secret (env OFFLOAD_TOKEN_FILE, or the token itself "
         "in OFFLOAD_TOKEN; default: the user's own token file)",
@@ -101,6 +102,13 @@ def size(text: str) -> int:
     return int(number) * _UNITS[unit.lower()]
 
 
+def path(text: str) -> Path:
+    """Read the name of a file or folder, which an unset variable of a shell is not."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name is empty")
+    return Path(text)
+
+
 def one_of(choices: type[Choice]) -> Callable[[str], Choice]:
     """Return what reads one of the values of an enum."""
 
@@ -138,15 +146,33 @@ def check_writable(summary: str | None) -> None:
 
 
 def write_summary(summary: str | None, report: Mapping[str, object]) -> None:
-    """Write the final report where the user asked for it."""
+    """Write the final report where the user asked for it.
+
+    Raises:
+        ReportError: It could not be written. What is there is then no whole JSON object.
+    """
     if summary is None:
         return
     text = json.dumps(report, indent=2) + "\n"
-    if summary == "-":
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    else:
-        Path(summary).write_text(text, encoding="utf-8")
+    try:
+        if summary == "-":
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        else:
+            Path(summary).write_text(text, encoding="utf-8")
+    except OSError as error:
+        if summary == "-":
+            _give_up_output()
+        raise ReportError(
+            f"cannot write --summary {summary}: {error.strerror}; nothing else of the run is lost"
+        ) from error
+
+
+def _give_up_output() -> None:
+    """Drop what could not be written: else Python tries again at its end, and complains."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _checked(

@@ -12,9 +12,12 @@
     ├── Refused               the cloud ended the session for another reason, for good
     ├── PayloadError          a value that cannot cross the network
     ├── SessionLost           the connection ended; the frames in flight are kept
-    │   └── TurnedAway            the server asked to come again later
+    │   ├── TurnedAway            the server asked to come again later
+    │   └── HostUnknown           nobody knows the server's name, or nobody can be asked
     ├── ServerUnavailable     no server answered for as long as the user was willing to wait
     ├── WorkKept              the run ended with work kept in the spool, for the next one
+    ├── RunFailed             the run ended, but lost frames, or finished none
+    ├── ReportError           the final report could not be written
     ├── ResultsError          the results could not be opened or written
     ├── SpoolError            the spool could not be read or written
     │   └── SpoolFull             it holds as much as it may
@@ -92,6 +95,10 @@ class TurnedAway(SessionLost):
     """The server answered and asked to come again later: it drains, or is busy."""
 
 
+class HostUnknown(SessionLost):
+    """The server's name has no address: nobody knows it, or nobody can be asked."""
+
+
 class ServerUnavailable(OffloadError):
     """No server answered for as long as the user was willing to wait."""
 
@@ -102,6 +109,14 @@ class WorkKept(OffloadError):
     """The run ended with work kept in the spool; the next one sends it."""
 
     exit_code = 75
+
+
+class RunFailed(OffloadError):
+    """The run came to its end, but frames were abandoned, or failed and none was finished."""
+
+
+class ReportError(OffloadError):
+    """The final report could not be written."""
 
 
 class ResultsError(OffloadError):

@@ -21,7 +21,7 @@ from offload.errors import (
     SpoolError,
     SpoolFull,
 )
-from offload.spool import Record, Spool, left_behind, spool_path
+from offload.spool import Left, Record, Spool, left_behind, spool_path
 from offload.spool.access import RETRY_S
 from offload.spool.entries import Entry, Kind, find_entries, log_path, seal, unseal
 from offload.spool.file import Change, SpoolFile
@@ -53,10 +53,17 @@ def open_spool(
     stream: str = "s",
     pipeline: str = "ball 1",
     limit_bytes: int = 16 * MIN_LIMIT_BYTES,
+    is_named: bool = True,
     clock: ManualClock | None = None,
 ) -> Spool:
-    clock = clock or ManualClock()
-    return Spool(folder, stream=stream, pipeline=pipeline, limit_bytes=limit_bytes, clock=clock)
+    return Spool(
+        folder,
+        stream=stream,
+        pipeline=pipeline,
+        limit_bytes=limit_bytes,
+        is_named=is_named,
+        clock=clock or ManualClock(),
+    )
 
 
 def content(seq: int, size: int = 200) -> bytes:
@@ -86,6 +93,10 @@ def fill(folder: Path, frames: int, *, size: int = 200) -> Path:
     with closing(open_spool(folder, limit_bytes=1 << 26)) as spool:
         spool.append(records(0, frames, size=size))
     return spool_path(folder, "s")
+
+
+def left(stream: str, frames: int) -> Left:
+    return Left(stream=stream, frames=frames)
 
 
 def disk_bytes(folder: Path) -> int:
@@ -137,6 +148,16 @@ def test_the_position_outlives_the_program_where_nothing_is_kept(folder: Path) -
         spool.flush()
     with closing(open_spool(folder)) as spool:
         assert (spool.first, spool.stop) == (10, 10)
+
+
+def test_the_file_of_a_stream_that_nobody_can_name_goes_when_it_keeps_nothing(folder: Path) -> None:
+    with closing(open_spool(folder, is_named=False)) as spool:
+        spool.append(records(0, 10))
+        spool.release(9)
+    with closing(open_spool(folder, is_named=False)) as spool:
+        assert (spool.first, spool.stop) == (9, 10)
+        spool.release(10)
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("size", [0, 1, 3900, 4020, 4030, 4100, 8200, 200_000])
@@ -287,8 +308,8 @@ def test_other_streams_that_were_left_behind_are_named_with_their_frames(folder:
         with crashed(folder) as copy:
             (copy / "no-database.spool").write_bytes(b"no database" * 1000)
             before = {each: each.read_bytes() for each in copy.iterdir()}
-            assert left_behind(copy, besides="mine") == [("cam/1", 5), ("killed", 6)]
-            assert left_behind(copy, besides="killed") == [("cam/1", 5)]
+            assert left_behind(copy, besides="mine") == [left("cam/1", 5), left("killed", 6)]
+            assert left_behind(copy, besides="killed") == [left("cam/1", 5)]
             assert {each: each.read_bytes() for each in copy.iterdir()} == before
 
 
@@ -297,13 +318,13 @@ def test_a_spool_that_another_program_uses_is_not_left_behind(folder: Path) -> N
         busy.append(records(0, 5))
         ended = run_child(f"print(left_behind(Path({str(folder)!r}), besides='mine'))")
         assert ended.stdout == "[]\n", ended.stderr
-    assert left_behind(folder, besides="mine") == [("busy", 5)]
+    assert left_behind(folder, besides="mine") == [left("busy", 5)]
     assert left_behind(folder / "missing", besides="mine") == []
 
 
 def test_a_spool_that_does_not_say_what_it_keeps_is_not_named(folder: Path) -> None:
     file = fill(folder, 5)
-    assert left_behind(folder, besides="mine") == [("s", 5)]
+    assert left_behind(folder, besides="mine") == [left("s", 5)]
     flip_in(file, seal(Entry(kind=Kind.POSITION, first=0, stop=5)))
     assert left_behind(folder, besides="mine") == []
 
@@ -479,8 +500,11 @@ def run_child(
 @pytest.mark.parametrize("place", ["file", "file/below"])
 def test_a_folder_that_cannot_be_one_is_wrong_usage(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(ConfigurationError, match="cannot be used"):
+    with pytest.raises(
+        ConfigurationError, match=r"cannot be made: a file is in its place"
+    ) as raised:
         open_spool(tmp_path / place)
+    assert str(tmp_path / place) in str(raised.value)
 
 
 def test_a_folder_that_may_not_be_written_is_wrong_usage(folder: Path) -> None:
@@ -946,6 +970,32 @@ def test_what_cannot_be_mended_now_is_mended_when_it_can_be(folder: Path) -> Non
         spool.append(records(500, 501))
         assert read_all(spool) == records(0, 501)
         assert "was damaged" in spool.note
+
+
+def test_what_is_on_a_disk_that_was_taken_out_is_read_when_it_is_back(folder: Path) -> None:
+    clock = ManualClock()
+    file = fill(folder, 1000, size=3000)
+    obstacle = file.with_name(f"{file.name}.partial")
+    with closing(open_spool(folder, clock=clock)) as spool:
+        # An error that closes the file, though not one that a missing disk would give.
+        obstacle.mkdir()
+        flip(file, 100 * 4096, 0)
+        with pytest.raises(SpoolError, match="cannot be mended"):
+            read_all(spool)
+        obstacle.rmdir()
+        folder.rename(folder.with_name("pocket"))
+        for _ in range(2):
+            clock.now_s += RETRY_S
+            with pytest.raises(SpoolError, match="is gone: bring its disk back"):
+                spool.read(0, max_bytes=ALL)
+            with pytest.raises(SpoolError, match="is gone"):
+                spool.append(records(1000, 1001))
+        assert not folder.exists()
+        folder.with_name("pocket").rename(folder)
+        clock.now_s += RETRY_S
+        assert read_all(spool) == records(0, 1000, size=3000)
+        assert spool.lost == 0
+        spool.append(records(1000, 1001))
 
 
 def test_a_file_that_cannot_be_mended_nor_read_is_set_aside_when_it_can_be(folder: Path) -> None:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,11 +25,18 @@ class Run:
     """One run of a device: an outbox and its spooler, without a connection."""
 
     def __init__(
-        self, folder: Path, *, next_seq: int | None = None, asked: Open | None = None
+        self,
+        folder: Path,
+        *,
+        next_seq: int | None = None,
+        asked: Open | None = None,
+        is_named: bool = True,
     ) -> None:
         self.lock = threading.Lock()
         self.reads = 0
-        self.spool = open_spool(folder, asked or opening(), limit_bytes=LIMIT_BYTES)
+        self.spool = open_spool(
+            folder, asked or opening(), limit_bytes=LIMIT_BYTES, is_named=is_named
+        )
         self.spooler = Spooler(self.spool, self.lock)
         position = self.spooler.position if next_seq is None else next_seq
         self.outbox: SpooledOutbox = self.spooler.make_outbox(next_seq=position, max_entries=WINDOW)
@@ -71,8 +79,14 @@ class Run:
 
 
 @contextmanager
-def run(folder: Path, *, next_seq: int | None = None) -> Iterator[Run]:
-    it = Run(folder, next_seq=next_seq)
+def run(
+    folder: Path,
+    *,
+    next_seq: int | None = None,
+    asked: Open | None = None,
+    is_named: bool = True,
+) -> Iterator[Run]:
+    it = Run(folder, next_seq=next_seq, asked=asked, is_named=is_named)
     try:
         yield it
     finally:
@@ -192,6 +206,23 @@ def test_a_frame_that_cannot_be_encoded_fails_on_disk_as_it_would_on_the_wire(
     assert "cannot be encoded" in sent[1].ranges[0].reason
 
 
+def test_a_frame_too_large_for_the_spool_is_sent_from_memory_and_named_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    picture = b"p" * (LIMIT_BYTES // 8)
+    with run(tmp_path) as device:
+        for _ in range(2):
+            device.put(1, payload=picture)
+        device.wait_until(lambda: device.spooler.kept == 2)
+        device.go_online()
+        assert [each.frame for each in device.send_all()] == [
+            frame(seq, payload=picture) for seq in range(2)
+        ]
+    (line,) = caplog.records
+    assert line.message == "frame_not_spooled"
+    assert "raise --spool-limit" in vars(line)["how"]
+
+
 def test_frames_of_another_pipeline_are_refused(tmp_path: Path) -> None:
     with run(tmp_path) as device:
         device.put(2)
@@ -199,16 +230,92 @@ def test_frames_of_another_pipeline_are_refused(tmp_path: Path) -> None:
         open_spool(tmp_path, opening(fingerprint=[{"name": "new"}]), limit_bytes=LIMIT_BYTES)
 
 
-def test_spools_of_other_streams_that_hold_frames_are_named(
+def test_streams_whose_frames_lie_in_the_same_folder_are_named_in_one_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(7):
+        with run(tmp_path, asked=opening_of(f"cam {number}")) as device:
+            device.put(number)
+    caplog.clear()
+    open_spool(tmp_path, opening_of("other"), limit_bytes=LIMIT_BYTES).close()
+    (line,) = caplog.records
+    assert line.message == "other_streams_kept"
+    assert (vars(line)["streams"], vars(line)["frames"]) == (6, 21)
+    assert vars(line)["how"] == (
+        "start again with --stream NAME and the same --spool; "
+        "NAME is 'cam 6', 'cam 5', 'cam 4', 'cam 3', 'cam 2', ..."
+    )
+
+
+def test_a_spool_that_cannot_be_written_is_not_called_damaged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with run(tmp_path) as device:
-        device.put(3)
-    other = Open(app="counting", fingerprint=[], stream="other", device="pi")
-    open_spool(tmp_path, other, limit_bytes=LIMIT_BYTES).close()
-    (record,) = caplog.records
-    assert (record.message, vars(record)["stream"], vars(record)["frames"]) == (
-        "spool_left_behind",
-        "s1",
-        3,
-    )
+        device.put(20)
+    damage_structure(tmp_path)
+    with no_mending(tmp_path), run(tmp_path):
+        pass
+    line = caplog.records[0]
+    assert line.message == "spool_not_writable"
+    assert "cannot be mended" in vars(line)["reason"]
+    assert "make its disk writable" in vars(line)["how"]
+
+
+def test_what_cannot_be_read_now_is_sent_when_it_can_and_nothing_overtakes_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with run(tmp_path) as device:
+        device.put(20)
+    damage_structure(tmp_path)
+    with no_mending(tmp_path) as mending, run(tmp_path) as device:
+        device.go_online()
+        device.put(WINDOW)
+        device.wait_until(lambda: device.outbox.room == 0)
+        device.wait_until(lambda: "spool_not_read" in messages(caplog))
+        assert not device.outbox.has_unsent
+        assert (device.spooler.kept, device.outbox.frames) == (20, 20 + WINDOW)
+        mending.rmdir()
+        sent = device.send_all()
+    assert seqs(sent) == list(range(20 + WINDOW))
+    assert all(each.frame is not None for each in sent)
+    assert messages(caplog)[-1] == "spool_damaged"
+
+
+def test_a_stream_that_nobody_can_name_leaves_no_file_once_all_is_acknowledged(
+    tmp_path: Path,
+) -> None:
+    with run(tmp_path, is_named=False) as device:
+        device.put(10)
+        device.wait_until(lambda: device.spooler.kept == 10)
+        device.go_online()
+        device.send_all()
+    assert list(tmp_path.iterdir()) == []
+    with run(tmp_path, is_named=False) as device:
+        device.put(10)
+    with run(tmp_path) as device:
+        assert device.spooler.resumed == 10
+
+
+def opening_of(stream: str) -> Open:
+    return replace(opening(), stream=stream)
+
+
+def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [each.message for each in caplog.records]
+
+
+def damage_structure(folder: Path) -> None:
+    """Flip a bit in a page's head: no record is lost by it, once the file is mended."""
+    (path,) = folder.glob("*.spool")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 // 4096 * 4096] ^= 1
+    path.write_bytes(data)
+
+
+@contextmanager
+def no_mending(folder: Path) -> Iterator[Path]:
+    """Keep a damaged spool from being mended, until the obstacle is taken away."""
+    (path,) = folder.glob("*.spool")
+    obstacle = path.with_name(f"{path.name}.partial")
+    obstacle.mkdir()
+    yield obstacle

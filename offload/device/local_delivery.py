@@ -12,6 +12,7 @@ from typing import Final
 
 from offload.device.outbox import Delivered
 from offload.device.uplink import LinkState
+from offload.errors import Refused
 from offload.messages import Outcome, OutcomeRange
 from offload.results import ResultsStore, StreamRecord
 from offload.results.writer import Finished, ResultsWriter
@@ -29,18 +30,30 @@ class LocalDelivery:
     Args:
         store: Where results are kept.
         record: The stream as the store knows it.
+
+    Attributes:
+        record: The stream as the store knew it at the start.
     """
 
     def __init__(self, store: ResultsStore, record: StreamRecord) -> None:
         """Start the writer."""
         self._store = store
+        self.record = record
         self._stream = record.stream
         self._next_seq = record.next_seq
         self._changed = threading.Condition()
         self._waiting: deque[Sequence[float]] = deque()
         self._deliveries: list[Delivered] = []
         self._closed = False
-        self._writer = ResultsWriter(store, on_committed=self._committed)
+        self._was_taken_over = False
+        self._writer = ResultsWriter(
+            store, on_committed=self._committed, on_stale=self._be_taken_over
+        )
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether what it stores outlives the program."""
+        return self._store.durable
 
     @property
     def room(self) -> int:
@@ -48,9 +61,17 @@ class LocalDelivery:
         return MAX_WAITING - len(self._waiting)
 
     def wait_for_room(self, *, timeout_s: float) -> bool:
-        """Wait until another frame may be put in; False if it may not by then."""
+        """Wait until another frame may be put in; False if it may not by then.
+
+        Raises:
+            Refused: Another program goes on with the stream.
+        """
         with self._changed:
-            return self._changed.wait_for(lambda: len(self._waiting) < MAX_WAITING, timeout_s)
+            self._changed.wait_for(
+                lambda: self._was_taken_over or len(self._waiting) < MAX_WAITING, timeout_s
+            )
+            self._check_owner()
+            return len(self._waiting) < MAX_WAITING
 
     def put_finished(self, finished: Finished, *, captured_s: Sequence[float]) -> None:
         """Hand over a frame's result, or frames that ended without one."""
@@ -64,19 +85,31 @@ class LocalDelivery:
         self.put_finished(Finished(stream=self._stream, outcome=ended), captured_s=captured_s)
 
     def take_deliveries(self) -> list[Delivered]:
-        """Return the frames that were stored since the last call."""
+        """Return the frames that were stored since the last call.
+
+        Raises:
+            Refused: Another program goes on with the stream, and there are no such frames.
+        """
         with self._changed:
+            if not self._deliveries:
+                self._check_owner()
             deliveries, self._deliveries = self._deliveries, []
             return deliveries
 
     def finish(self, *, timeout_s: float | None) -> bool:
-        """Mark the stream as complete and wait until all of it is stored; False if that fails."""
+        """Mark the stream as complete and wait until all of it is stored; False if that fails.
+
+        Raises:
+            Refused: Another program goes on with the stream.
+        """
         if not self._closed:
             self._closed = True
             nothing = OutcomeRange(first=self._next_seq, count=0, outcome=Outcome.DROPPED)
             self._writer.put(Finished(stream=self._stream, outcome=nothing, closes=True))
         with self._changed:
-            return self._changed.wait_for(lambda: not self._waiting, timeout_s)
+            self._changed.wait_for(lambda: self._was_taken_over or not self._waiting, timeout_s)
+            self._check_owner()
+            return not self._waiting
 
     def close(self) -> None:
         """Release the store."""
@@ -104,3 +137,15 @@ class LocalDelivery:
                     )
                 )
             self._changed.notify_all()
+
+    def _be_taken_over(self, _: list[Finished]) -> None:
+        with self._changed:
+            self._was_taken_over = True
+            self._changed.notify_all()
+
+    def _check_owner(self) -> None:
+        if self._was_taken_over:
+            raise Refused(
+                f"stream {self._stream!r} was taken over by another program that writes to the same"
+                " results file: choose another --stream"
+            )

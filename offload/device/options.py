@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from offload.arguments import Parser, add_common_options, count, one_of, positive, size
+from offload.arguments import Parser, add_common_options, count, one_of, path, positive, size
 from offload.device.capture import Limit, Overload
 from offload.device.dialer import Server
 from offload.device.encoding_choice import EncodingMode
@@ -82,6 +82,7 @@ class Options:
     display: bool
     results: str
     stream: str
+    stream_is_named: bool
     spool: Path | None
     spool_limit: int
     tls: bool
@@ -116,7 +117,8 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
                 "--display is for client only: with K the last tasks run on the server"
             )
         _check_companions(parsed)
-        servers = _servers(parsed.host or environment.get("HOST"), parsed.port)
+        hosts = parsed.host if parsed.host is not None else environment.get("HOST", "")
+        servers = _servers(hosts, parsed.port)
     return Options(
         mode=mode,
         split=parsed.k,
@@ -134,8 +136,9 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         display=parsed.display,
         results=parsed.results or "none",
         stream=parsed.stream or str(uuid.uuid4()),
+        stream_is_named=parsed.stream is not None,
         spool=parsed.spool,
-        spool_limit=parsed.spool_limit or DEFAULT_SPOOL_BYTES,
+        spool_limit=DEFAULT_SPOOL_BYTES if parsed.spool_limit is None else parsed.spool_limit,
         tls=bool(parsed.tls),
         tls_ca=parsed.tls_ca,
         tls_cert=parsed.tls_cert,
@@ -145,6 +148,30 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         report_every_s=parsed.report_every,
         summary=parsed.summary,
     )
+
+
+def check_fits(options: Options, *, tasks: int, splits: range, permits_lossy: bool) -> None:
+    """Check what the user asked for against the app.
+
+    Args:
+        options: What the user asked for.
+        tasks: How many tasks the app has.
+        splits: Its movable range.
+        permits_lossy: Whether a value of it may travel lossy.
+
+    Raises:
+        ConfigurationError: The app cannot be run so.
+    """
+    if options.split is not None and options.split not in splits:
+        raise ConfigurationError(
+            f"K is {options.split}, expected {splits.start} to {splits.stop - 1} for the "
+            f"{tasks} tasks of {options.app}"
+        )
+    if options.encoding is EncodingMode.LOSSY and not permits_lossy:
+        raise ConfigurationError(
+            f"--encoding lossy: no task of {options.app} permits a lossy encoding; "
+            "leave the option out"
+        )
 
 
 def _check_client_only(parsed: argparse.Namespace) -> None:
@@ -218,16 +245,16 @@ def _add_safety_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "--spool",
-        type=Path,
+        type=path,
         metavar="DIR",
         help="keep unacknowledged work on disk, so that it survives a crash or a long outage; "
         "during one, all tasks that may run here do",
     )
     add("--spool-limit", type=size, metavar="SIZE", help="most that it takes (default: 256MiB)")
     add("--tls", action="store_true", default=None, help="encrypt with TLS 1.3")
-    add("--tls-ca", type=Path, metavar="F", help="authorities to trust (default: the system's)")
-    add("--tls-cert", type=Path, metavar="F", help="this device's certificate, if it is asked for")
-    add("--tls-key", type=Path, metavar="F", help="the certificate's private key")
+    add("--tls-ca", type=path, metavar="F", help="authorities to trust (default: the system's)")
+    add("--tls-cert", type=path, metavar="F", help="this device's certificate, if it is asked for")
+    add("--tls-key", type=path, metavar="F", help="the certificate's private key")
 
 
 def _add_flow_options(parser: argparse.ArgumentParser) -> None:
@@ -287,8 +314,26 @@ def _stream_name(text: str) -> str:
     return text
 
 
-def _servers(hosts: str | None, port: int) -> tuple[Server, ...]:
-    names = [each.strip() for each in (hosts or "").split(",") if each.strip()]
-    if not names:
+def _servers(hosts: str, port: int) -> tuple[Server, ...]:
+    if not hosts.strip():
         raise ConfigurationError("no cloud address: give --host or set HOST")
-    return tuple(Server(host=each, port=port) for each in names)
+    if port == 0:
+        raise ConfigurationError("port is 0: give --port or set PORT to the port of the server")
+    return tuple(Server(host=_host(each.strip(), hosts), port=port) for each in hosts.split(","))
+
+
+def _host(text: str, hosts: str) -> str:
+    """Return an address or a name; an IPv6 address may stand in brackets, as in a URL."""
+    if not text:
+        raise ConfigurationError(f"host list {hosts!r} has an empty entry: take out a comma")
+    if "/" in text:
+        raise ConfigurationError(f"host {text!r} is a URL, expected an address or a name")
+    if " " in text:
+        raise ConfigurationError(f"host {text!r} has a space: put commas between addresses")
+    inside = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    # One colon is before a port; an IPv6 address has two at least.
+    if inside.count(":") == 1 or "[" in inside or "]" in inside:
+        raise ConfigurationError(
+            f"host {text!r} is not an address or a name: give the port by --port or PORT"
+        )
+    return inside

@@ -15,9 +15,11 @@ import json
 import logging
 import math
 import os
+import shlex
 import struct
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -39,9 +41,6 @@ WRITE_AFTER_S: Final = 0.05
 # A disk that is full, or came back read-only, is tried again at this pace.
 RETRY_S: Final = 1.0
 
-# What cannot be read for so long is given up, so that the stream goes on.
-GIVE_UP_AFTER_S: Final = 30.0
-
 # What is acknowledged is forgotten with the next writing, or after so long without one.
 FLUSH_EVERY_S: Final = 5.0
 
@@ -51,6 +50,9 @@ GROUP_BYTES: Final = 4 * 1024 * 1024
 # Read back at a time: enough to keep a link busy, and little next to a window of pictures.
 READ_BYTES: Final = 4 * 1024 * 1024
 
+# Streams whose frames lie in the same folder are named, but not by the hundred.
+MOST_NAMED_STREAMS: Final = 5
+
 # The disk of a device that is told to end may be slow, but not so slow.
 CLOSE_TIMEOUT_S: Final = 10.0
 
@@ -59,8 +61,14 @@ CLOSE_TIMEOUT_S: Final = 10.0
 _HEAD: Final = struct.Struct("=16sI")
 
 
-def open_spool(folder: Path, opening: Open, *, limit_bytes: int) -> Spool:
+def open_spool(folder: Path, opening: Open, *, limit_bytes: int, is_named: bool = True) -> Spool:
     """Open the spool of a stream, and say what is found in its folder.
+
+    Args:
+        folder: Where spools are, each in a file of its own.
+        opening: Names the stream, and the pipeline whose frames are kept.
+        limit_bytes: Most that this spool takes.
+        is_named: Whether the user chose the stream's name.
 
     Raises:
         ConfigurationError: It cannot be made, or another program uses it.
@@ -72,15 +80,32 @@ def open_spool(folder: Path, opening: Open, *, limit_bytes: int) -> Spool:
         stream=opening.stream,
         pipeline=f"{opening.app} {hashlib.sha256(made_by).hexdigest()[:16]}",
         limit_bytes=limit_bytes,
+        is_named=is_named,
     )
-    if spool.note:
+    if not spool.can_write:
+        how = "frames are kept in memory only; make its disk writable: it is tried once a second"
+        logger.error("spool_not_writable", extra={"reason": spool.note, "how": how})
+    elif spool.note:
         logger.error("spool_damaged", extra={"reason": spool.note})
-    for stream, frames in left_behind(folder, besides=opening.stream):
-        logger.warning(
-            "spool_left_behind",
-            extra={"stream": stream, "frames": frames, "why": "its name was not given to --stream"},
-        )
+    _name_other_streams(folder, opening.stream)
     return spool
+
+
+def _name_other_streams(folder: Path, stream: str) -> None:
+    """Say which other streams have frames here: nobody else would send them."""
+    others = sorted(left_behind(folder, besides=stream), key=lambda each: -each.frames)
+    if not others:
+        return
+    named = ", ".join(shlex.quote(each.stream) for each in others[:MOST_NAMED_STREAMS])
+    more = ", ..." if len(others) > MOST_NAMED_STREAMS else ""
+    logger.warning(
+        "other_streams_kept",
+        extra={
+            "streams": len(others),
+            "frames": sum(each.frames for each in others),
+            "how": f"start again with --stream NAME and the same --spool; NAME is {named}{more}",
+        },
+    )
 
 
 class Spooler:
@@ -100,8 +125,8 @@ class Spooler:
         self._flushed_s = 0.0
         self._write_again_s = 0.0
         self._read_again_s = 0.0
-        self._complaint = Complaint()
-        self._unreadable_since_s: float | None = None
+        self._complaints: defaultdict[str, Complaint] = defaultdict(Complaint)
+        self._said_note = spool.note
         self._thread = threading.Thread(target=self._run, name="spooler", daemon=True)
         self._outbox: SpooledOutbox | None = None
         self.resumed = spool.frames
@@ -160,6 +185,7 @@ class Spooler:
                     self._write_again_s = now + RETRY_S
             if now >= self._read_again_s and not self._read(outbox):
                 self._read_again_s = now + RETRY_S
+            self._say_note()
         self._write(outbox, put_before_s=math.inf)
         self._spool.close()
 
@@ -175,7 +201,8 @@ class Spooler:
                     return True
                 self._spool.append([self._record(outbox, each) for each in entries])
             except SpoolError as error:
-                self._complain("spool_not_written", error)
+                how = "new frames are kept in memory only, as many as the window takes"
+                self._complain("spool_not_written", error, how=how)
                 return False
             finally:
                 self._note_written(outbox, entries)
@@ -204,22 +231,25 @@ class Spooler:
         try:
             records = self._spool.read(first, max_records=count, max_bytes=READ_BYTES)
         except SpoolError as error:
-            self._complain("spool_not_read", error)
-            now = time.monotonic()
-            self._unreadable_since_s = self._unreadable_since_s or now
-            if now - self._unreadable_since_s < GIVE_UP_AFTER_S:
-                return False
-            records = [Record(first=first, stop=outbox.stored_stop, content=None)]
-        self._unreadable_since_s = None
+            # Frames go out in order, so all that come later wait for these.
+            how = f"the stream waits for {outbox.stored_stop - first} frames on it; mend its disk"
+            self._complain("spool_not_read", error, how=how)
+            return False
         entries = [self._entry(each, first) for each in records]
         with self._work:
             outbox.put_back(entries)
             self._on_moved()
         return True
 
-    def _complain(self, name: str, error: SpoolError) -> None:
-        if self._complaint.is_due(time.monotonic()):
-            logger.error(name, extra={"reason": str(error)})
+    def _complain(self, name: str, error: SpoolError, *, how: str) -> None:
+        if self._complaints[name].is_due(time.monotonic()):
+            logger.error(name, extra={"reason": str(error), "how": how})
+
+    def _say_note(self) -> None:
+        """Say that the file was found damaged while it was in use, and what became of it."""
+        if self._spool.note != self._said_note and self._spool.can_write:
+            self._said_note = self._spool.note
+            logger.error("spool_damaged", extra={"reason": self._said_note})
 
     # Entries as records.
 
@@ -233,9 +263,13 @@ class Spooler:
             pieces = encode(entry.message())
         content = self._content(entry.captured_s, pieces)
         if len(content) > self._spool.record_bytes:
-            # What is in the window is sent from memory all the same: only a crash loses it.
             reason = f"it takes {len(content)} bytes, more than a record of this spool may"
-            self._complain("frame_not_spooled", SpoolFull(f"frame {entry.first}: {reason}"))
+            how = (
+                "a crash loses it, and so does an outage that fills the window: raise --spool-limit"
+            )
+            self._complain(
+                "frame_not_spooled", SpoolFull(f"frame {entry.first}: {reason}"), how=how
+            )
             ended = Ended(ranges=(_failed(entry.first, entry.stop, reason),))
             content = self._content((), encode(ended))
         return Record(first=entry.first, stop=entry.stop, content=content)

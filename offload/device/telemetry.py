@@ -104,6 +104,7 @@ class RunTotals:
         self.splits: Counter[int] = Counter()
         self.last_split: int | None = None
         self.failures: Counter[str] = Counter()
+        self.first_reasons: dict[str, str] = {}
         self.rate = RateWindow()
         self._tasks = {name: TaskCost() for name in tasks}
         self._costs = list(self._tasks.values())
@@ -143,6 +144,7 @@ class RunTotals:
         self.outcomes[outcome.outcome] += outcome.count
         if outcome.outcome is Outcome.FAILED:
             self.failures[outcome.task] += outcome.count
+            self.first_reasons.setdefault(outcome.task, outcome.reason)
         if outcome.outcome in (Outcome.RESULT, Outcome.FILTERED):
             self.rate.add(delivered.finished_s, outcome.count)
             for captured_s in delivered.captured_s:

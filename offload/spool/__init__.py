@@ -57,6 +57,14 @@ class Record:
     content: bytes | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """A stream whose spool keeps frames, and how many."""
+
+    stream: str
+    frames: int
+
+
 class Spool:
     """The spool of one stream, in a file of its own.
 
@@ -66,6 +74,8 @@ class Spool:
         pipeline: Names the app and its tasks. Frames of another pipeline are not read.
         limit_bytes: What the file and its log may take on disk together. A damaged file that was
             set aside comes on top.
+        is_named: Whether anybody knows the stream's name. If not, nobody will ask for its position:
+            the file goes when the spool is closed and keeps nothing.
         clock: Monotonic seconds.
 
     Attributes:
@@ -87,6 +97,7 @@ class Spool:
         stream: str,
         pipeline: str,
         limit_bytes: int,
+        is_named: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Open the file, or make it; a disk that cannot be written only leaves a ``note``."""
@@ -95,6 +106,7 @@ class Spool:
                 f"spool limit is {limit_bytes} bytes, expected at least {MIN_LIMIT_BYTES}"
             )
         self._name = f"spool {str(spool_path(folder, stream))!r}"
+        self._is_named = is_named
         self._limits = FileLimits.within(limit_bytes)
         self._access = SpoolAccess(
             spool_path(folder, stream),
@@ -172,6 +184,8 @@ class Spool:
             with suppress(SpoolError):
                 self.flush()
         self._access.close()
+        if not self._is_named and not self.frames:
+            self._access.remove()
 
     @property
     def record_bytes(self) -> int:
@@ -182,6 +196,11 @@ class Spool:
     def frames(self) -> int:
         """How many frames are kept."""
         return self.stop - self.first
+
+    @property
+    def can_write(self) -> bool:
+        """Whether the file could be opened, and be written so far."""
+        return self._access.can_write
 
     @property
     def note(self) -> str:
@@ -283,12 +302,12 @@ def spool_path(folder: Path, stream: str) -> Path:
     return folder / f"{readable}-{digest}.spool"
 
 
-def left_behind(folder: Path, *, besides: str) -> list[tuple[str, int]]:
-    """Return the other streams in ``folder`` whose spools keep frames, and how many.
+def left_behind(folder: Path, *, besides: str) -> list[Left]:
+    """Return the other streams in ``folder`` whose spools keep frames.
 
     Spools that cannot be read, or that another program uses, are left out. Nothing is changed.
     """
-    found: list[tuple[str, int]] = []
+    found: list[Left] = []
     for path in sorted(folder.glob("*.spool")):
         if path == spool_path(folder, besides) or _is_in_use(path):
             continue
@@ -296,7 +315,7 @@ def left_behind(folder: Path, *, besides: str) -> list[tuple[str, int]]:
         origin, position = notes.get(Kind.ORIGIN), notes.get(Kind.POSITION)
         if origin is not None and position is not None and position.first < position.stop:
             stream = origin.content.decode().split("\n")[1]
-            found.append((stream, position.stop - position.first))
+            found.append(Left(stream=stream, frames=position.stop - position.first))
     return found
 
 

@@ -23,7 +23,7 @@ from offload.errors import ConfigurationError, HandshakeError, SpoolError
 from offload.spool.entries import Entry, Kind, durable_log_entries
 from offload.spool.file import SpoolFile, is_damage, primary_code
 from offload.spool.limits import FileLimits
-from offload.spool.opening import mend, open_sound, peek, set_aside
+from offload.spool.opening import exists, mend, open_sound, peek, set_aside
 
 # How often a file that cannot be written is tried again: opening one reads all of it.
 RETRY_S: Final = 1.0
@@ -67,6 +67,7 @@ class SpoolAccess:
         self._retry_at_s = clock()
         # If the file cannot be opened now, the stream goes on without what it keeps: where to then.
         self._expected_stop: int | None = None
+        self._was_open = False
         self._reason = self.note = ""
         try:
             self._open()
@@ -140,8 +141,16 @@ class SpoolAccess:
             self._file.close()
         self._file, self.can_write = None, False
 
+    def remove(self) -> None:
+        """Remove the file, once it is closed; if the disk does not let go of it, it stays."""
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
     def _open(self) -> None:
         with self._translating():
+            if self._was_open and not exists(self._path):
+                # On a disk that was taken out. A new file in its place would say that all is lost.
+                raise SpoolError(f"{self._name} is gone: bring its disk back, or start again")
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = self._opened()
             if self._expected_stop is not None and not self._goes_on_from(file):
@@ -151,6 +160,7 @@ class SpoolAccess:
                 self.note = f"{self._name} could not be opened in time; it is set aside as {aside}"
                 file = self._opened()
         self._file, self.can_write, self._expected_stop = file, True, None
+        self._was_open = True
 
     def _opened(self) -> SpoolFile:
         opened = open_sound(self._path, self._limits, origin=self._origin)
@@ -212,6 +222,11 @@ class SpoolAccess:
     def _translating(self) -> Iterator[None]:
         try:
             yield
+        except (FileExistsError, NotADirectoryError) as error:
+            folder = str(self._path.parent)
+            raise ConfigurationError(
+                f"spool folder {folder!r} cannot be made: a file is in its place; name a folder"
+            ) from error
         except OSError as error:
             kind = SpoolError if error.errno in _DISK_ERRORS else ConfigurationError
             raise kind(f"{self._name} cannot be used: {error.strerror}") from error

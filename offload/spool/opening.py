@@ -116,6 +116,11 @@ def mend(path: Path, *, origin: Entry, file: SpoolFile | None, fault: str) -> st
     )
 
 
+def exists(path: Path) -> bool:
+    """Return whether there is a file, or a mended one that did not come to its place yet."""
+    return path.exists() or _salvaged(path).exists()
+
+
 def peek(path: Path) -> dict[Kind, Entry]:
     """Return the newest notes of a spool that is not opened for it, as far as they can be read.
 

@@ -31,7 +31,7 @@ from offload.messages import (
     Welcome,
 )
 from offload.wire import ENVELOPE_ONLY_BYTES, Decoder, encode
-from tests.faults.outages import MeasuredProgram, MeasuredServer, wrong_results
+from tests.faults.outages import TOTAL, MeasuredProgram, MeasuredServer, wrong_results
 from tests.faults.record_corpus import ENDS_APP, VALUES_APP
 from tests.integration.programs import (
     CLIENT,
@@ -59,7 +59,7 @@ PEER_WAIT_S: Final = 40.0
 # Enough for every module to be loaded, on both ends.
 WARM_UP_RESULTS: Final = 30
 
-GOOD_APP: Final = """
+GOOD_APP: Final = f"""
 import itertools
 
 import numpy as np
@@ -78,22 +78,7 @@ def measure(picture):
     return int(picture[99, 99, 2])
 
 
-@task(placement=Placement.CLOUD)
-class Total:
-    def __init__(self):
-        self.total = 0
-
-    def __call__(self, number, brightness):
-        assert brightness == number % 251
-        self.total += number
-        return [number, self.total]
-
-    def snapshot(self):
-        return self.total
-
-    def restore(self, state):
-        self.total = state
-
+{TOTAL}
 
 pipeline = Pipeline([camera, measure, Total])
 """

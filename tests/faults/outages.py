@@ -37,7 +37,25 @@ PICTURE_BYTES: Final = 320 * 240 * 3
 SPLIT: Final = "1"
 LAST_SPLIT: Final = 3
 
-CAMERA: Final = """
+# Adds up the numbers of all frames, so that each result shows which frames came before it.
+TOTAL: Final = """@task(placement=Placement.CLOUD)
+class Total:
+    def __init__(self):
+        self.total = 0
+
+    def __call__(self, number, brightness):
+        assert brightness == number % 251
+        self.total += number
+        return [number, self.total]
+
+    def snapshot(self):
+        return self.total
+
+    def restore(self, state):
+        self.total = state
+"""
+
+CAMERA: Final = f"""
 import itertools
 import time
 
@@ -72,22 +90,7 @@ def measure(small):
     return int(small[0, 0, 0])
 
 
-@task(placement=Placement.CLOUD)
-class Total:
-    def __init__(self):
-        self.total = 0
-
-    def __call__(self, number, brightness):
-        assert brightness == number % 251
-        self.total += number
-        return [number, self.total]
-
-    def snapshot(self):
-        return self.total
-
-    def restore(self, state):
-        self.total = state
-
+{TOTAL}
 
 def make_pipeline(spec):
     camera = source(gives=("number", "picture"), name="camera")(Camera(spec))

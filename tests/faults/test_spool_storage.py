@@ -145,13 +145,23 @@ class ResultsRun:
         if seq % 7 == 3:
             failed = OutcomeRange(first=seq, count=1, outcome=Outcome.FAILED, reason="no ball")
             commit = StreamCommit(
-                stream="s", ended=(failed,), next_seq=seq + 1, at=1.0, state=state
+                stream="s",
+                first_seq=seq,
+                ended=(failed,),
+                next_seq=seq + 1,
+                at=1.0,
+                state=state,
             )
         else:
             value = pack_result({"seq": seq, "bytes": random.Random(seq).randbytes(seq % 5 * 900)})
             result = Result(seq=seq, captured_at=1.0, received_at=2.0, split=1, value=value)
             commit = StreamCommit(
-                stream="s", results=(result,), next_seq=seq + 1, at=1.0, state=state
+                stream="s",
+                first_seq=seq,
+                results=(result,),
+                next_seq=seq + 1,
+                at=1.0,
+                state=state,
             )
         self._store.commit([commit])
 

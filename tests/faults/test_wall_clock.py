@@ -92,8 +92,9 @@ pipeline = Pipeline([numbers, check, square, Total])
 
 # Where a time is a label: on a captured frame, a received one, a commit, a stream, a log line.
 LABELS: Final = {
-    "cloud_server_coordinator.py": {"_FrameWork.__init__", "CloudServer._enter_stream"},
-    "iot_client_coordinator.py": {"DeviceRun._open_local"},
+    "offload/cloud/opening.py": {"find_standing", "_adopt"},
+    "offload/executors/cloud_frame.py": {"CloudFrame.__init__"},
+    "offload/device/delivery.py": {"open_local"},
     "offload/device/capture.py": {"Capture._number"},
     "offload/logs.py": {"TextFormatter.format"},
     "offload/results/writer.py": {"ResultsWriter.__init__"},

@@ -3,13 +3,17 @@
 import json
 import os
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.integration.programs import (
+    CLIENT,
     SERVER,
+    WAIT_S,
     client,
     cloud_server,
     read_failures,
@@ -76,6 +80,9 @@ BROKEN_APPS = {
         (("3",), "no cloud address"),
         (HERE, "--host goes with K"),
         (("3", "--host", "127.0.0.1", "--port", "65536"), "'65536'"),
+        (("3", "--host", "127.0.0.1", "--port", "0"), "port is 0"),
+        (("3", "--host", "127.0.0.1:8089"), "give the port by --port"),
+        (("3", "--host", "a,,b"), "'a,,b' has an empty entry"),
         (("3", *HERE, "--results", "none"), "--results is for client only"),
         (("--frames", "0"), "'0'"),
         (("--overload", "sometimes"), "sometimes"),
@@ -95,7 +102,12 @@ BROKEN_APPS = {
         (("3", *HERE, "--spool-limit", "2MiB"), "--spool-limit goes with --spool"),
         (("3", *HERE, "--spool", "s", "--spool-limit", "2"), "expected at least 1048576"),
         (("3", *HERE, "--spool", "s", "--spool-limit", "big"), "'big' is no size"),
-        (("3", *HERE, "--spool", "/dev/null/s"), "/dev/null/s"),
+        (("3", *HERE, "--spool", ""), "--spool: the name is empty"),
+        (
+            ("3", *HERE, "--spool", "/dev/null"),
+            "'/dev/null' cannot be made: a file is in its place",
+        ),
+        (("3", *HERE, "--spool", "/dev/null/s"), "'/dev/null/s' cannot be made"),
         (("--tls",), "--tls goes with K"),
         (("3", *HERE, "--tls-ca", "ca.pem"), "--tls-ca goes with --tls"),
         (("3", *HERE, "--tls", "--tls-ca", "ca.pem"), "ca.pem"),
@@ -259,9 +271,62 @@ def test_task_that_raises_fails_its_frames_in_client_only(tmp_path: Path) -> Non
 
 def test_run_in_which_every_frame_failed_has_failed(tmp_path: Path) -> None:
     app = write_app(tmp_path, "halves", app_text(store="return 1 / 0"))
-    ended = run_client(tmp_path, "--app", app)
+    ended = run_client(tmp_path, "--app", app, "--log-level", "debug")
     assert ended.code == 1, ended.err
-    assert "Traceback" not in ended.err
+    assert ended.err.splitlines()[-1] == (
+        "error: no frame was finished, 10 failed: task 'store' raised ZeroDivisionError: division "
+        "by zero; mend the app; --log-level debug names the line, if it ran here"
+    )
+    assert "halves.py:14 in store" in ended.err
+
+
+def test_frames_too_large_for_the_server_say_what_helps(tmp_path: Path) -> None:
+    with cloud_server(tmp_path, "--max-frame", "100kB") as server:
+        ended = run_client(tmp_path, "1", *server.address, "--frames", "5", "--summary", "-")
+    assert ended.code == 1, ended.err
+    assert json.loads(ended.out)["frames"]["failed"] == 5
+    advice = "run more tasks on the device, choose another --encoding, or raise --max-frame"
+    (line,) = [each for each in ended.err.splitlines() if "frame_failed" in each]
+    assert advice in line
+    assert ended.error.startswith("error: no frame was finished, 5 failed: message is ")
+    assert advice in ended.error
+
+
+def test_a_report_that_cannot_be_written_is_one_error_of_either_program(tmp_path: Path) -> None:
+    full = ("--summary", "/dev/full")
+    device = run_client(tmp_path, "--frames", "3", *full)
+    with cloud_server(tmp_path, *full) as server:
+        cloud = server.stop()
+    for ended in (device, cloud):
+        assert ended.code == 1, ended.err
+        assert "cannot write --summary /dev/full: No space left on device" in ended.error
+    assert "finished" in device.err
+
+
+def test_a_report_that_standard_output_does_not_take_is_one_error(tmp_path: Path) -> None:
+    # With a buffer, Python tries once more at its end.
+    buffered = {name: each for name, each in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [sys.executable, CLIENT, "--frames", "3", "--summary", "-"],
+            cwd=tmp_path,
+            env=buffered,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=WAIT_S,
+            check=False,
+            text=True,
+        )
+    assert ended.returncode == 1, ended.stderr
+    assert ended.stderr.splitlines()[-1].startswith("error: cannot write --summary -: No space")
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_stream_that_could_not_be_opened_is_told_before_its_report(tmp_path: Path) -> None:
+    ended = run_client(tmp_path, "3", *HERE, "--retry-for", "0.1", "--summary", "/dev/full")
+    assert ended.code == 69, ended.err
+    assert "127.0.0.1" in ended.error
+    assert "summary_not_written" in ended.err
 
 
 def test_source_that_raises_ends_the_stream_after_the_frames_it_gave(tmp_path: Path) -> None:

@@ -341,6 +341,27 @@ def test_client_ends_at_once_at_the_second_signal(tmp_path: Path) -> None:
     assert "Traceback" not in ended.err
 
 
+@pytest.mark.slow
+def test_frames_that_are_not_acknowledged_in_time_are_abandoned_in_one_line(
+    tmp_path: Path,
+) -> None:
+    app = write_app(tmp_path, "slow", SLOW.replace("0.02", "3"))
+    with (
+        cloud_server(tmp_path, "--app", app) as server,
+        client(
+            tmp_path,
+            *("1", *server.address, "--app", app, "--report-every", "0.2", "--summary", "-"),
+        ) as device,
+    ):
+        device.wait_for_line("in_flight=32")
+        device.send(signal.SIGTERM)
+        ended = device.wait()
+    assert ended.code == 1, ended.err
+    abandoned = json.loads(ended.out)["frames"]["abandoned"]
+    assert f"{abandoned} frames were abandoned" in ended.error
+    assert "--spool DIR would" in ended.error
+
+
 def test_server_ends_at_once_at_the_second_signal(tmp_path: Path) -> None:
     app = write_app(tmp_path, "slow", SLOW.replace("0.02", "3"))
     with (
