@@ -1,8 +1,11 @@
-"""Find a server that welcomes a stream: connect, shake hands, and try the next one if that fails.
+"""Find a server that welcomes a stream: which one is tried when, and when to give up.
 
-dialer = Dialer(servers=(Server(host="cloud", port=8089),), token=token, retry_for_s=None)
-line = dialer.dial(opening)
-line.connection, line.session, line.events
+How an attempt goes is in ``attempts``.
+
+    dialer = Dialer(servers=(Server(host="cloud", port=8089),), token=token, retry_for_s=None)
+    line = dialer.dial(opening)
+    line.connection, line.session, line.events
+    dialer.note_end(error)              # how the session ended, before the next one
 """
 
 import logging
@@ -10,28 +13,32 @@ import math
 import random
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import Final
 
-from offload.auth import Token, new_nonce
-from offload.errors import OffloadError, ServerUnavailable, SessionLost, TurnedAway
+from offload.auth import Token
+from offload.device.attempts import Line, Race, Secure, Server, Target, leave_plain
+from offload.errors import (
+    AuthError,
+    HandshakeError,
+    HostUnknown,
+    OffloadError,
+    Refused,
+    RemoteProtocolError,
+    ServerUnavailable,
+    SessionLost,
+    TurnedAway,
+)
 from offload.messages import Open
-from offload.session import DeviceSession, Event
-from offload.transport import ByteStream, Connection, connect
+
+__all__ = ["Dialer", "Line", "Secure", "Server", "leave_plain"]
 
 logger = logging.getLogger(__name__)
-
-# One address gets so long to answer a connection, and then its handshake; a sleeping radio link
-# needs a second or two, a person waits no longer.
-CONNECT_TIMEOUT_S: Final = 5.0
 
 # Who has not answered by then is given the rest of its time, and the next attempt begins beside it:
 # else a network that swallowed one attempt would be found to be back only after its time-out.
 ANSWER_S: Final = 1.0
-MAX_SIDE_BY_SIDE: Final = 5
 
 # Waits between attempts are drawn from 0 to a bound that doubles ("full jitter"), so that a
 # thousand devices do not come back in step with each other when their server does. While nobody
@@ -45,38 +52,22 @@ LONG_OUTAGE_S: Final = 900.0
 # How long the first session is tried for, unless the user says otherwise (contract, section 2).
 FIRST_RETRY_FOR_S: Final = 30.0
 
-# Encrypts a connection to a host, or leaves it as it is.
-Secure = Callable[[Connection, str], ByteStream]
-
-
-def leave_plain(connection: Connection, host: str) -> ByteStream:  # noqa: ARG001  # see `Secure`
-    """Return the connection as it is."""
-    return connection
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
-    """Where a cloud server listens."""
-
-    host: str
-    port: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """An open session: ``events`` came with its welcome, which is the first of them."""
-
-    connection: ByteStream
-    session: DeviceSession
-    events: list[Event]
+# Such a server is none of ours, or is set up otherwise than the device: the next one may be right.
+# Any other refusal is about the stream, which another device has taken over, say.
+_FOR_GOOD: Final = (AuthError, HandshakeError, RemoteProtocolError)
+_ANSWERS: Final = (TurnedAway, Refused, *_FOR_GOOD)
 
 
 class Dialer:
     """Opens sessions, one after the other, for one stream.
 
+    A server that refuses the device for good ends the stream only if all servers do, one after the
+    other. Before the first session it is left out. Later it counts as one that is away, and is
+    tried again: a stream that went well outlives a mistake in one server's settings.
+
     Args:
-        servers: Where to connect. Each is tried in turn, all addresses of its name; after a lost
-            session the same one comes first.
+        servers: Where to connect, at least one. Each is tried in turn, all addresses of its name;
+            after a lost session the same one comes first.
         token: The device's token, or None.
         retry_for_s: How long to keep trying; None: 30 s for the first session, then for ever.
         secure: Encrypts connections.
@@ -95,10 +86,15 @@ class Dialer:
         self._token = token
         self._retry_for_s = retry_for_s
         self._secure = secure
+        # Where to begin, and where the last session was.
         self._index = 0
+        self._last = Target(server=servers[0])
         self._has_been_welcome = False
+        # The servers whose last word was a refusal for good, with that word.
+        self._refusals: dict[Server, OffloadError] = {}
+        self._said_to_refuse: set[Server] = set()
         self._closing = threading.Event()
-        self._race: _Race | None = None
+        self._race: Race | None = None
 
     def dial(self, opening: Open) -> Line:
         """Try the servers in turn, with growing pauses, until one welcomes the stream.
@@ -107,43 +103,40 @@ class Dialer:
 
         Raises:
             ServerUnavailable: None did for as long as it may take, or this was closed.
-            AuthError: A server refused the token or the certificate, or could not prove itself.
-            HandshakeError: The two ends do not fit.
+            AuthError: All refuse; the first one refused the token or the certificate, or could not
+                prove itself.
+            HandshakeError: All refuse; the first one and the device do not fit.
+            RemoteProtocolError: All refuse; the first one speaks otherwise.
+            Refused: A server refused the stream: it was taken over, or a limit was passed.
+            ConfigurationError: A server's name is none.
         """
-        began_s = time.monotonic()
-        race = self._race = _Race()
-        bound_s = FIRST_RETRY_BOUND_S
-        said = False
-        while True:
-            if race.has_room:
-                _Attempt(race, partial(self._shake_hands, index=self._index, opening=opening))
-            try:
-                line = race.wait(ANSWER_S)
-            except SessionLost as error:
-                waited_s = time.monotonic() - began_s
-                if self._closing.is_set() or waited_s >= self._limit_s:
-                    self.close()
-                    raise ServerUnavailable(
-                        f"{error}; tried for {waited_s:.0f} s: is the server running?"
-                    ) from error
-                if not said:
-                    logger.warning("server_unavailable", extra={"reason": str(error)})
-                    said = True
-                is_busy = isinstance(error, TurnedAway)
-            else:
-                if line is not None:
-                    self._has_been_welcome = True
-                    return line
-                is_busy = False
-                if time.monotonic() - began_s >= self._limit_s:
-                    self.close()
-                    raise ServerUnavailable(
-                        f"no server answered within {self._limit_s:.0f} s: is it running?"
-                    )
-            self.try_next()
-            self.pause(bound_s)
-            is_long = is_busy or time.monotonic() - began_s >= LONG_OUTAGE_S
-            bound_s = min(2 * bound_s, LAST_RETRY_BOUND_S if is_long else QUICK_RETRY_BOUND_S)
+        race = self._race = Race(
+            opening, token=self._token, secure=self._secure, favourite=self._last.address
+        )
+        try:
+            line = self._dial(race)
+        except OffloadError:
+            race.close()
+            raise
+        self._last = line.target
+        self._index = self._servers.index(line.target.server)
+        self._has_been_welcome = True
+        self._said_to_refuse.discard(line.target.server)
+        return line
+
+    def note_progress(self) -> None:
+        """Take note that the session is of use: refusals before it count no more."""
+        self._refusals.clear()
+
+    def note_end(self, error: OffloadError) -> OffloadError:
+        """Take note of how the session ended, and return it as it is to be said.
+
+        Raises:
+            OffloadError: ``error``, if the stream cannot go on with another server.
+        """
+        if isinstance(error, SessionLost):
+            self._refusals.clear()
+        return self._judged(self._last.server, error)
 
     def try_next(self) -> None:
         """Begin with the next server."""
@@ -159,151 +152,110 @@ class Dialer:
         if self._race is not None:
             self._race.close()
 
+    def _dial(self, race: Race) -> Line:
+        servers, pauses = self._in_turn(), _Pauses()
+        reasons: dict[Server, OffloadError] = {}
+        while not self._closing.is_set():
+            if race.has_room:
+                race.begin(race.take_other_address() or Target(server=next(servers)))
+            ended = race.wait(ANSWER_S)
+            if isinstance(ended, Line):
+                return ended
+            failure = self._judged(ended.server, ended.error) if ended is not None else None
+            if race.has_other_addresses:
+                # Of one name, they are tried without a pause.
+                continue
+            if ended is not None and isinstance(failure, SessionLost):
+                if not reasons:
+                    logger.warning("server_unavailable", extra={"reason": str(failure)})
+                reasons[ended.server] = failure
+            if not race.is_answered and pauses.waited_s >= self._limit_s:
+                raise self._unavailable(reasons, pauses.waited_s)
+            race.pause(pauses.next_s(failure))
+        raise ServerUnavailable("the stream was closed while it was connecting")
+
+    def _in_turn(self) -> Iterator[Server]:
+        """Yield the servers again and again, without those that are left out."""
+        for index in count(self._index):
+            server = self._servers[index % len(self._servers)]
+            if self._has_been_welcome or server not in self._refusals:
+                yield server
+
     @property
     def _limit_s(self) -> float:
         if self._retry_for_s is not None:
             return self._retry_for_s
         return math.inf if self._has_been_welcome else FIRST_RETRY_FOR_S
 
-    def _shake_hands(self, attempt: "_Attempt", index: int, opening: Open) -> Line:
-        server = self._servers[index]
-        plain = connect(server.host, server.port, timeout_s=CONNECT_TIMEOUT_S)
-        attempt.use(plain)
-        try:
-            plain.set_timeout(CONNECT_TIMEOUT_S)
-            by_s = time.monotonic() + CONNECT_TIMEOUT_S
-            connection = self._secure(plain, server.host)
-            session = DeviceSession(opening=opening, token=self._token, nonce=new_nonce())
-            events: list[Event] = []
-            while not events:
-                connection.send(session.take_outgoing())
-                count = connection.receive_into(session.buffer())
-                attempt.claim()
-                events += session.received(count)
-                if time.monotonic() > by_s:
-                    raise TimeoutError("the handshake takes too long")
-        except TimeoutError as error:
-            raise SessionLost(
-                f"{server.host} did not answer within {CONNECT_TIMEOUT_S:.0f} s"
-            ) from error
-        self._index = index
-        return Line(connection=connection, session=session, events=events)
+    def _judged(self, server: Server, error: OffloadError) -> OffloadError:
+        """Return why there is no session with a server, as it is to be said.
+
+        Raises:
+            OffloadError: It ends the stream.
+        """
+        error = self._named(server, error)
+        if isinstance(error, SessionLost):
+            if self._has_been_welcome:
+                self._refusals.pop(server, None)
+            return error
+        if not isinstance(error, _FOR_GOOD):
+            raise error
+        self._refusals[server] = error
+        if all(each in self._refusals for each in self._servers):
+            raise self._refusals[self._servers[0]]
+        if server not in self._said_to_refuse:
+            self._said_to_refuse.add(server)
+            logger.warning("server_refused", extra={"server": server.host, "reason": str(error)})
+        return error
+
+    def _named(self, server: Server, error: OffloadError) -> OffloadError:
+        """Return what a server answered with the server's name, if there are several."""
+        if len(self._servers) == 1 or not isinstance(error, _ANSWERS):
+            return error
+        said = str(error)
+        what = said.removeprefix("server") if said.startswith("server") else f": {said}"
+        named = type(error)(f"server {server.host}{what}")
+        named.__cause__ = error
+        return named
+
+    def _unavailable(
+        self, reasons: dict[Server, OffloadError], waited_s: float
+    ) -> ServerUnavailable:
+        last = next(reversed(reasons.values()), None)
+        known = reasons | self._refusals
+        said = [str(known[each]) for each in self._servers if each in known]
+        if last is None:
+            said.append("no server answered")
+        error = ServerUnavailable(f"{'; '.join(said)}; tried for {waited_s:.0f} s: {_advice(last)}")
+        error.__cause__ = last
+        return error
 
 
-class _Race:
-    """Attempts side by side, each on a thread of its own; the first that is answered goes on.
-
-    Only that one says which stream it is for: two sessions of a stream would end each other.
-    """
+class _Pauses:
+    """How long to wait from one attempt to the next."""
 
     def __init__(self) -> None:
-        self.changed = threading.Condition()
-        self.under_way: set[_Attempt] = set()
-        self.answered: _Attempt | None = None
-        self.line: Line | None = None
-        self.errors: deque[OffloadError] = deque()
-        self.is_closed = False
+        self._began_s = time.monotonic()
+        self._bound_s = FIRST_RETRY_BOUND_S
 
     @property
-    def has_room(self) -> bool:
-        """Whether one more attempt may begin."""
-        with self.changed:
-            return self.answered is None and len(self.under_way) < MAX_SIDE_BY_SIDE
+    def waited_s(self) -> float:
+        """How long it has taken so far."""
+        return time.monotonic() - self._began_s
 
-    def wait(self, timeout_s: float) -> Line | None:
-        """Return the session that was opened; None if no attempt has ended within the time.
-
-        Raises:
-            OffloadError: An attempt has failed.
-        """
-        with self.changed:
-            self.changed.wait_for(lambda: self.line or self.errors or self.is_closed, timeout_s)
-            if self.is_closed:
-                raise SessionLost("the stream was closed while it was connecting")
-            if self.line is None and self.errors:
-                raise self.errors.popleft()
-            return self.line
-
-    def close(self) -> None:
-        """End all attempts, and the session that came of one."""
-        with self.changed:
-            self.is_closed = True
-            attempts, line = list(self.under_way), self.line
-            self.changed.notify_all()
-        for each in attempts:
-            each.hang_up()
-        if line is not None:
-            line.connection.close()
+    def next_s(self, failure: OffloadError | None) -> float:
+        """Return how long to wait after an attempt that failed; None if it was not answered yet."""
+        pause_s = random.uniform(0, self._bound_s)
+        is_slow = isinstance(failure, _ANSWERS) or self.waited_s >= LONG_OUTAGE_S
+        self._bound_s = min(
+            2 * self._bound_s, LAST_RETRY_BOUND_S if is_slow else QUICK_RETRY_BOUND_S
+        )
+        return pause_s
 
 
-class _Attempt:
-    """One of the attempts of a race.
-
-    Args:
-        race: The race.
-        shake_hands: Opens a session for this attempt, or raises `OffloadError`.
-    """
-
-    def __init__(self, race: _Race, shake_hands: Callable[["_Attempt"], Line]) -> None:
-        """Begin."""
-        self._race = race
-        self._shake_hands = shake_hands
-        self._connection: Connection | None = None
-        with race.changed:
-            race.under_way.add(self)
-        threading.Thread(target=self._run, name="uplink-dial", daemon=True).start()
-
-    def use(self, connection: Connection) -> None:
-        """Note the connection, which is closed if this attempt comes to nothing.
-
-        Raises:
-            SessionLost: The race is closed.
-        """
-        self._connection = connection
-        if self._race.is_closed:
-            raise SessionLost("the stream was closed while it was connecting")
-
-    def claim(self) -> None:
-        """Note that a server has answered.
-
-        Raises:
-            _Beaten: One has answered another attempt before.
-        """
-        with self._race.changed:
-            if self._race.answered not in (None, self):
-                raise _Beaten("another attempt was answered before")
-            self._race.answered = self
-
-    def hang_up(self) -> None:
-        """Close the connection, if there is one."""
-        if self._connection is not None:
-            self._connection.close()
-
-    def _run(self) -> None:
-        line: Line | None = None
-        failure: OffloadError | None = None
-        try:
-            line = self._shake_hands(self)
-        except _Beaten:
-            self.hang_up()
-        except OffloadError as error:
-            self.hang_up()
-            failure = error
-        race = self._race
-        with race.changed:
-            race.under_way.discard(self)
-            if line is not None and not race.is_closed:
-                race.line = line
-            elif race.answered is self:
-                race.answered = None
-            if failure is not None:
-                race.errors.append(failure)
-            race.changed.notify_all()
-        if line is not None and race.is_closed:
-            self.hang_up()
-        # Its traceback holds this very frame, and with it a connection's buffers.
-        failure = None
-
-
-class _Beaten(SessionLost):
-    """Another attempt of the race was answered before; nothing has failed."""
+def _advice(error: OffloadError | None) -> str:
+    if isinstance(error, TurnedAway):
+        return "try again later, or wait for longer with --retry-for"
+    if isinstance(error, HostUnknown):
+        return "is the name right, and is this machine connected?"
+    return "is the server running?"

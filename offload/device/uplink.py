@@ -1,9 +1,8 @@
 """Keep one stream's frames flowing to the cloud, over lost connections and restarted servers.
 
-Frames are sent by the thread that puts them in, as long as the socket takes them at once; else by a
-sender thread, so that computing and sending overlap. A link thread connects, receives, reconnects
-and gives signs of life. Frames stay in the `Outbox` until the cloud has stored them; with a spool,
-a `Spooler` keeps them on disk, too.
+A link thread connects, receives, reconnects and gives signs of life; who sends, and when, is in
+``sending``. Frames stay in the `Outbox` until the cloud has stored them; with a spool, a `Spooler`
+keeps them on disk, too.
 
     uplink = Uplink(servers=(Server(host="cloud", port=8089),), ...)
     uplink.start()
@@ -19,25 +18,19 @@ import math
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, cast
 
 from offload.device.dialer import FIRST_RETRY_BOUND_S, LAST_RETRY_BOUND_S, Dialer, Line
-from offload.device.outbox import Delivered, Entry, Outbox, SpooledOutbox
-from offload.errors import (
-    LocalProtocolError,
-    OffloadError,
-    PayloadError,
-    RemoteProtocolError,
-    SessionLost,
-)
+from offload.device.outbox import Delivered, Outbox, SpooledOutbox
+from offload.device.sending import Sender
+from offload.errors import OffloadError, RemoteProtocolError, SessionLost
 from offload.messages import (
     DRAIN,
     WATCH,
     Acknowledgement,
     Control,
     EndConfirmed,
-    Ended,
     Frame,
     Open,
     OutcomeRange,
@@ -46,7 +39,6 @@ from offload.messages import (
 )
 from offload.session import SILENCE_S, STALL_S, TICK_S, DeviceSession, Event
 from offload.transport import ByteStream
-from offload.wire import Piece
 
 if TYPE_CHECKING:
     from offload.device.spooling import Spooler
@@ -56,11 +48,6 @@ logger = logging.getLogger(__name__)
 
 # A thread that is still asking the network for a name or a connection is not waited for.
 CLOSE_TIMEOUT_S: Final = 0.5
-
-# Small messages that waited for the socket go out together, so many bytes at a time: enough to make
-# the system call cheap, and no more, since what is handed over can no longer be held back.
-GATHERED_BYTES: Final = 64 * 1024
-USUAL_ENVELOPE_BYTES: Final = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,21 +95,14 @@ class Uplink:
         # Guards all below. It is never held across a call of the socket or the disk.
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        # What the sender waits for, on the same lock: it sleeps through acknowledgements.
-        self._sendable = threading.Condition(self._lock)
+        self._sender = Sender(self._lock, on_failure=self._fail)
         self._outbox: Outbox | None = None
         self._spooler = _spooler(spool, self._lock)
-        self._session: DeviceSession | None = None
         self._connection: ByteStream | None = None
-        # Whoever is at the socket; only the right's holder encodes or sends.
-        self._is_sending = False
-        self._leftover: Sequence[Piece] = ()
         self._welcome: Welcome | None = None
         self._failure: OffloadError | None = None
         self._deliveries: list[Delivered] = []
         self._task_times: list[TaskTime] = []
-        self._draining = False
-        self._ending = False
         self._ended = False
         self._closing = False
         self._sent_bytes = 0
@@ -132,7 +112,7 @@ class Uplink:
         self._fruitless_sessions = 0
         self._threads = [
             threading.Thread(target=self._run_link, name="uplink-link", daemon=True),
-            threading.Thread(target=self._run_sender, name="uplink-sender", daemon=True),
+            threading.Thread(target=self._sender.run, name="uplink-sender", daemon=True),
         ]
 
     def start(self) -> None:
@@ -182,8 +162,11 @@ class Uplink:
     @property
     def is_resting(self) -> bool:
         """Whether nothing can be waited for: there is no connection, and the spool keeps it all."""
-        box = self._outbox
-        return isinstance(box, SpooledOutbox) and not box.is_online
+        with self._lock:
+            box, spooler = self._outbox, self._spooler
+            if spooler is None or not isinstance(box, SpooledOutbox):
+                return False
+            return not box.is_online and spooler.kept == box.frames
 
     @property
     def watched_fps(self) -> float:
@@ -202,16 +185,19 @@ class Uplink:
     def put_frame(self, frame: Frame, *, captured_s: float) -> None:
         """Hand a frame over; it is kept until the cloud has stored its outcome."""
         with self._lock:
-            self._box.put_frame(frame, captured_s=captured_s, now=time.monotonic())
-            work = self._take_work() if self._can_send() else None
-        self._send_at_once(work)
+            # Only a spool asks for how long it has waited here.
+            now = 0.0 if self._spooler is None else time.monotonic()
+            self._box.put_frame(frame, captured_s=captured_s, now=now)
+            work = self._sender.take()
+        self._sender.send_at_once(work)
 
     def put_ended(self, ended: OutcomeRange, *, captured_s: Sequence[float]) -> None:
         """Hand over frames that ended on the device; their outcome is stored in the cloud, too."""
         with self._lock:
-            self._box.put_ended(ended, captured_s=captured_s, now=time.monotonic())
-            work = self._take_work() if self._can_send() else None
-        self._send_at_once(work)
+            now = 0.0 if self._spooler is None else time.monotonic()
+            self._box.put_ended(ended, captured_s=captured_s, now=now)
+            work = self._sender.take()
+        self._sender.send_at_once(work)
 
     def take_deliveries(self) -> list[Delivered]:
         """Return the frames that were finished since the last call.
@@ -242,8 +228,7 @@ class Uplink:
             Whether it did within the time; None waits for as long as reconnecting goes on.
         """
         with self._changed:
-            self._ending = True
-            self._sendable.notify()
+            self._sender.end()
             self._changed.wait_for(lambda: self._ended or self._failure is not None, timeout_s)
             if not self._ended:
                 self._raise_failure()
@@ -254,7 +239,8 @@ class Uplink:
         with self._changed:
             self._closing = True
             connection = self._connection
-            self._wake_all()
+            self._sender.stop()
+            self._changed.notify_all()
         self._dialer.close()
         if connection is not None:
             connection.close()
@@ -270,7 +256,7 @@ class Uplink:
             live = self._connection.sent_bytes if self._connection else 0
             spooler = self._spooler
             return LinkState(
-                connected=self._session is not None,
+                connected=self._sender.is_attached,
                 in_flight=self._outbox.frames if self._outbox is not None else 0,
                 sent_bytes=self._sent_bytes + live,
                 reconnects=max(0, self._sessions - 1),
@@ -292,11 +278,8 @@ class Uplink:
     def _fail(self, error: OffloadError) -> None:
         with self._changed:
             self._failure = self._failure or error
-            self._wake_all()
-
-    def _wake_all(self) -> None:
-        self._changed.notify_all()
-        self._sendable.notify()
+            self._sender.stop()
+            self._changed.notify_all()
 
     # The link thread: connect, receive, reconnect.
 
@@ -307,8 +290,10 @@ class Uplink:
                 position = self._begin(line)
                 try:
                     self._receive(line.connection, line.session)
-                except SessionLost as error:
-                    self._lose(line.connection, error)
+                except OffloadError as error:
+                    if self._box.position > position:
+                        self._dialer.note_progress()
+                    self._lose(line.connection, self._dialer.note_end(error))
                 finally:
                     line.connection.close()
                 self._pause_without_progress(position)
@@ -323,26 +308,32 @@ class Uplink:
         return self._spooler.position if self._spooler is not None else 0
 
     def _begin(self, line: Line) -> int:
-        """Take the session into use, and return where the cloud says to go on."""
+        """Take the session into use, and return where the cloud says to go on.
+
+        Raises:
+            SessionLost: The stream was closed meanwhile.
+        """
         welcome = line.events[0]
         assert isinstance(welcome, Welcome)
         with self._changed:
+            if self._closing:
+                # The spool may be closed by now.
+                raise SessionLost("the stream was closed while it was connecting")
             if self._outbox is None:
                 self._outbox = self._make_outbox(welcome.next_seq)
             self._deliver(welcome.next_seq, welcome.exceptions, ())
             self._outbox.rewind()
             self._set_online(True)
-            self._session, self._connection = line.session, line.connection
-            self._leftover = ()
+            self._connection = line.connection
             self._welcome = welcome
             # Whoever watches says so again: the server may be another one.
             self._watched_fps = 0.0
             self._sessions += 1
-            self._draining = False
+            self._sender.attach(line.connection, line.session, self._outbox)
             # Before the first frame: it may be one that is to be watched.
             for each in line.events[1:]:
                 self._note(each)
-            self._wake_all()
+            self._changed.notify_all()
         logger.info("session_opened", extra={"next_seq": welcome.next_seq})
         return welcome.next_seq
 
@@ -350,8 +341,12 @@ class Uplink:
         if self._spooler is None:
             return Outbox(position=next_seq, max_entries=self._window)
         outbox = self._spooler.make_outbox(next_seq=next_seq, max_entries=self._window)
-        self._spooler.start(outbox, on_moved=self._wake_all)
+        self._spooler.start(outbox, on_moved=self._note_moved)
         return outbox
+
+    def _note_moved(self) -> None:
+        self._changed.notify_all()
+        self._sender.wake()
 
     def _set_online(self, online: bool) -> None:
         if isinstance(self._outbox, SpooledOutbox):
@@ -393,16 +388,8 @@ class Uplink:
                     self._changed.notify_all()
             if now - beat_s >= TICK_S:
                 if connection.sent_bytes == sent_bytes:
-                    self._beat(connection, session)
+                    self._sender.beat(session)
                 beat_s, sent_bytes = now, connection.sent_bytes
-
-    def _beat(self, connection: ByteStream, session: DeviceSession) -> None:
-        """Send a sign of life, unless somebody is sending."""
-        with self._lock:
-            if self._is_sending or self._leftover or self._session is not session:
-                return
-            self._is_sending = True
-        self._send_at_once(_Work(connection=connection, session=session, beats=True))
 
     def _note(self, event: Event) -> None:
         match event:
@@ -412,9 +399,9 @@ class Uplink:
                 self._cloud_load = event.load
             case EndConfirmed():
                 self._ended = True
-                self._sendable.notify()
+                self._sender.stop()
             case Control() if event.name == DRAIN:
-                self._draining = True
+                self._sender.drain()
             case Control() if event.name == WATCH:
                 self._watched_fps = _watched_fps(event)
             case _:
@@ -435,133 +422,18 @@ class Uplink:
         if self._spooler is not None and self.is_behind:
             self._spooler.wake()
 
-    def _lose(self, connection: ByteStream, error: SessionLost) -> None:
-        if self._draining:
+    def _lose(self, connection: ByteStream, error: OffloadError) -> None:
+        if self._sender.is_draining or not isinstance(error, SessionLost):
             self._dialer.try_next()
         with self._changed:
             if self._ended or self._closing:
                 return
-            self._session = self._connection = None
+            self._connection = None
+            self._sender.detach()
             self._set_online(False)
             self._sent_bytes += connection.sent_bytes
             in_flight = self._box.frames
         logger.warning("session_lost", extra={"reason": str(error), "in_flight": in_flight})
-
-    # Sending: by the thread that puts in, or by the sender thread.
-
-    def _send_at_once(self, work: "_Work | None") -> None:
-        """Send what can be sent, as far as the socket takes it; leave the rest to the sender."""
-        if work is None:
-            return
-        try:
-            work.leftover = work.connection.send_at_once(work.leftover or self._encode(work))
-        except SessionLost:
-            self._hang_up(work)
-        except OffloadError as error:
-            self._fail(error)
-        self._give_up_right(work)
-
-    def _run_sender(self) -> None:
-        try:
-            while (work := self._next_work()) is not None:
-                try:
-                    work.connection.send(work.leftover or self._encode(work))
-                except SessionLost:
-                    self._hang_up(work)
-                work.leftover = ()
-                self._give_up_right(work)
-        except OffloadError as error:
-            self._fail(error)
-
-    def _next_work(self) -> "_Work | None":
-        """Wait for something that can be sent now; None at the end."""
-        with self._sendable:
-            self._sendable.wait_for(lambda: self._is_over or self._can_send())
-            return None if self._is_over else self._take_work()
-
-    @property
-    def _is_over(self) -> bool:
-        return self._closing or self._ended or self._failure is not None
-
-    def _can_send(self) -> bool:
-        if self._is_sending or self._session is None or self._session.is_closed:
-            return False
-        if self._leftover:
-            return True
-        if self._draining:
-            return False
-        if self._box.has_unsent:
-            return True
-        return self._ending and self._is_all_sent and not self._session.is_ending
-
-    @property
-    def _is_all_sent(self) -> bool:
-        return not self._box.has_unsent and self._box.window_stop == self._box.next_seq
-
-    def _take_work(self) -> "_Work":
-        assert self._session is not None
-        assert self._connection is not None
-        self._is_sending = True
-        leftover, self._leftover = self._leftover, ()
-        work = _Work(connection=self._connection, session=self._session, leftover=leftover)
-        if not leftover:
-            now = time.monotonic()
-            gathered = 0
-            while self._box.has_unsent and gathered < GATHERED_BYTES:
-                entry = self._box.take(now)
-                gathered += entry.payload_bytes + USUAL_ENVELOPE_BYTES
-                work.entries.append(entry)
-            work.ends = self._ending and self._is_all_sent
-        return work
-
-    def _hang_up(self, work: "_Work") -> None:
-        """Send no more on a connection that is lost; the link thread learns it and reconnects."""
-        with self._lock:
-            if self._session is work.session:
-                self._session = None
-        work.connection.close()
-
-    def _give_up_right(self, work: "_Work") -> None:
-        with self._lock:
-            self._is_sending = False
-            # What is left of a message belongs to the connection that had its beginning.
-            if work.connection is self._connection:
-                self._leftover = work.leftover
-            if self._can_send():
-                self._sendable.notify()
-
-    def _encode(self, work: "_Work") -> list[Piece]:
-        """Return the pieces of what is to be sent.
-
-        Raises:
-            SessionLost: The cloud has ended the session meanwhile.
-        """
-        try:
-            if work.beats:
-                work.session.send_heartbeat()
-            for entry in work.entries:
-                self._queue(work.session, entry)
-            if work.ends:
-                work.session.send_end()
-        except LocalProtocolError as error:
-            if work.session.is_closed:
-                raise SessionLost("session was closed by the server") from error
-            raise
-        return work.session.take_outgoing()
-
-    def _queue(self, session: DeviceSession, entry: Entry) -> None:
-        message = entry.message()
-        if isinstance(message, Ended):
-            session.send_ended(message)
-            return
-        try:
-            entry.message_bytes = session.send_frame(message)
-        except PayloadError as error:
-            with self._lock:
-                self._box.fail(entry, task="", reason=str(error))
-            failed = entry.message()
-            assert isinstance(failed, Ended)
-            session.send_ended(failed)
 
 
 def _spooler(spool: "Spool | None", lock: threading.Lock) -> "Spooler | None":
@@ -580,15 +452,3 @@ def _watched_fps(control: Control) -> float:
     if type(fps) not in (int, float) or not 0 <= cast("float", fps) < math.inf:
         raise RemoteProtocolError("server asks for a number of frames a second that is none")
     return float(cast("float", fps))
-
-
-@dataclass(slots=True, kw_only=True)
-class _Work:
-    """What one thread sends: entries with perhaps the end, or what is left of earlier ones."""
-
-    connection: ByteStream
-    session: DeviceSession
-    leftover: Sequence[Piece] = ()
-    entries: list[Entry] = field(default_factory=list)
-    ends: bool = False
-    beats: bool = False

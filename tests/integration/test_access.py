@@ -3,7 +3,7 @@
 import signal
 import socket
 import ssl
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +17,9 @@ from tests.integration.programs import (
     SERVER,
     CloudServer,
     cloud_server,
+    read_results,
     read_summary,
+    run_client,
     started,
     write_app,
 )
@@ -112,7 +114,9 @@ def test_tokens_that_cannot_be_read_leave_those_from_before(tmp_path: Path, app:
     ):
         before.open()
         (tmp_path / "tokens").write_text("nonsense\n", encoding="utf-8")
-        assert "tokens_not_reloaded" in reload(server)
+        said = reload(server)
+        assert "tokens_not_reloaded" in said
+        assert 'in_force="the tokens from before"' in said
         (tmp_path / "tokens").unlink()
         assert "does not exist" in reload(server, times=2)
         go_on(before, 0)
@@ -150,6 +154,48 @@ def test_a_handshake_that_was_recorded_opens_nothing(tmp_path: Path, app: RawApp
             answer = b"".join(iter(lambda: replay.recv(4096), b""))
         assert b"could not prove" in answer
         assert "why=token" in server.wait_for_line("refused")
+
+
+# A list of servers.
+
+HOSTS: Final = ("--host", "127.0.0.1,127.0.0.2")
+
+
+def serve_list(stack: ExitStack, folder: Path, app: RawApp, first: Token, second: Token) -> str:
+    """Run the two servers of `HOSTS`, each with a token, and return their port."""
+    port = 0
+    for host, token in (("127.0.0.1", first), ("127.0.0.2", second)):
+        own = folder / host
+        own.mkdir()
+        write_app(own, app.name, NUMBERS)
+        write_tokens(own, token)
+        options = ("--bind", host, "--app", app.name, "--token-file", "tokens")
+        port = stack.enter_context(cloud_server(own, *options, port=port)).port
+    write_tokens(folder, HOME)
+    return str(port)
+
+
+def test_a_device_goes_on_to_the_server_of_its_list_that_knows_its_token(
+    tmp_path: Path, app: RawApp
+) -> None:
+    with ExitStack() as stack:
+        port = serve_list(stack, tmp_path, app, WORK, HOME)
+        options = ("--port", port, "--app", app.name, "--token-file", "tokens", "--stream", "s")
+        ended = run_client(tmp_path, "1", *HOSTS, *options)
+    assert ended.code == 0, ended.err
+    assert "server_refused server=127.0.0.1" in ended.err
+    assert len(read_results(tmp_path / "127.0.0.2" / "results.db", "s")) == 10
+
+
+def test_a_device_that_all_servers_of_its_list_refuse_ends_and_names_the_first(
+    tmp_path: Path, app: RawApp
+) -> None:
+    with ExitStack() as stack:
+        port = serve_list(stack, tmp_path, app, WORK, WORK)
+        options = ("--port", port, "--app", app.name, "--token-file", "tokens")
+        ended = run_client(tmp_path, "1", *HOSTS, *options)
+    assert ended.code == 77, ended.err
+    assert ended.error.startswith("error: server 127.0.0.1 refused: server knows no token with")
 
 
 # TLS.
@@ -240,7 +286,7 @@ def test_a_device_without_a_certificate_is_refused_where_one_is_asked_for(
             pytest.raises((SessionLost, ssl.SSLError)),
         ):
             device.open()
-        assert "did not return a certificate" in server.wait_for_line("refused")
+        assert "device has no certificate: give it" in server.wait_for_line("refused")
         with RawDevice(server.port, app, stream="a", tls=trusting(authority, mine)) as device:
             device.open()
             go_on(device, 0)

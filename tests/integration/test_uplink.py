@@ -6,11 +6,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
+from typing import Final
 
 import pytest
 
+from offload.device.attempts import CONNECT_TIMEOUT_S
 from offload.device.dialer import Dialer, Server
 from offload.device.outbox import Delivered
+from offload.device.spooling import open_spool
 from offload.device.uplink import Uplink
 from offload.messages import (
     HEARTBEAT,
@@ -23,6 +27,9 @@ from offload.messages import (
 )
 from offload.session import SILENCE_S, TICK_S, CloudEvent, CloudSession, OpenRequested
 from offload.transport import listening_sockets
+from tests.integration.answers import FIRST, Cloud
+from tests.integration.programs import client, cloud_server, read_results, write_app
+from tests.integration.raw_device import GATED, Gate
 from tests.session_pair import frame, joined, opening
 
 pytestmark = pytest.mark.integration
@@ -213,3 +220,61 @@ def test_an_idle_device_gives_signs_of_life_and_notices_when_the_cloud_gives_non
     wait_until(lambda: uplink.state().reconnects == 1, within_s=10.0)
     # One tick less than it may be silent, since its last word is not timed here.
     assert SILENCE_S - 2 * TICK_S < time.monotonic() - silent_s < SILENCE_S + 2 * TICK_S
+
+
+SPOOL_BYTES: Final = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("frames", "fits"),
+    [pytest.param(4, True, id="room"), pytest.param(20, False, id="full")],
+)
+def test_an_uplink_without_a_connection_rests_when_its_spool_has_everything(
+    frames: int, fits: bool, tmp_path: Path
+) -> None:
+    asked = opening()
+    with Cloud(FIRST) as cloud:
+        dialer = Dialer(
+            servers=(Server(host=FIRST, port=cloud.port),), token=None, retry_for_s=None
+        )
+        spool = open_spool(tmp_path, asked, limit_bytes=SPOOL_BYTES)
+        with closing(Uplink(dialer=dialer, opening=asked, window=32, spool=spool)) as uplink:
+            uplink.start()
+            assert uplink.wait_until_open(timeout_s=LONG_S) is not None
+            assert not uplink.is_resting
+            cloud.leave()
+            wait_until(lambda: not uplink.state().connected, within_s=LONG_S)
+            for seq in range(frames):
+                uplink.put_frame(frame(seq, payload=bytes(100_000)), captured_s=0.0)
+                # What was put in is not on disk at once.
+                assert not uplink.is_resting
+            if fits:
+                wait_until(lambda: uplink.is_resting, within_s=LONG_S)
+            else:
+                wait_until(lambda: uplink.state().spooled > 4, within_s=LONG_S)
+                time.sleep(1.0)
+                assert not uplink.is_resting
+
+
+@pytest.mark.slow
+def test_a_device_that_comes_back_waits_for_as_long_as_its_earlier_frames_take(
+    tmp_path: Path,
+) -> None:
+    gate = Gate(tmp_path)
+    app = ("--app", write_app(tmp_path, "gated", GATED))
+    with cloud_server(tmp_path, *app, "--insecure") as server:
+        arguments = ("1", *server.address, *app, "--stream", "s", "--spool", "spool")
+        with client(tmp_path, *arguments, "--report-every", "0.1") as first:
+            first.wait_for_line("in_flight=10")
+            first.kill()
+        with client(tmp_path, *arguments, "--retry-for", "1") as second:
+            second.wait_for_line("welcome_awaited")
+            # How long it waits is what is tested.
+            time.sleep(CONNECT_TIMEOUT_S + SILENCE_S + 2.0)
+            assert second.is_running
+            gate.open()
+            ended = second.wait()
+    assert ended.code == 0, ended.err
+    assert "server_unavailable" not in ended.err
+    # The second run's own ten frames come after those that it found waiting.
+    assert list(read_results(tmp_path / "results.db", "s")) == list(range(20))
