@@ -32,6 +32,7 @@ class Socket:
 
     Attributes:
         taken: All that was sent.
+        sends: How often somebody waited until all was.
     """
 
     def __init__(self) -> None:
@@ -39,6 +40,7 @@ class Socket:
         self.is_lost = False
         self.is_closed = False
         self.taken = b""
+        self.sends = 0
 
     @property
     def sent_bytes(self) -> int:
@@ -47,6 +49,7 @@ class Socket:
     def send(self, pieces: Sequence[Piece]) -> None:
         self._check()
         self.taken += joined(pieces)
+        self.sends += 1
 
     def send_at_once(self, pieces: Sequence[Piece]) -> Sequence[Piece]:
         self._check()
@@ -170,6 +173,16 @@ def test_what_is_left_of_a_message_is_not_sent_on_another_connection() -> None:
     assert device.send() is False
 
 
+def test_what_waits_of_a_message_is_forgotten_with_its_connection() -> None:
+    device = Device()
+    device.socket.room = 1000
+    device.put(payload=LARGE)
+    device.send()
+    device.connect()
+    assert device.send()
+    assert device.socket.frames == [0]
+
+
 def test_a_connection_that_is_lost_while_sending_is_closed_and_sent_on_no_more() -> None:
     device = Device()
     device.socket.is_lost = True
@@ -250,20 +263,21 @@ def test_a_session_that_the_server_has_ended_meanwhile_is_lost() -> None:
 def test_the_thread_sends_what_the_socket_did_not_take_and_ends_when_told_to() -> None:
     device = Device()
     device.socket.room = 1000
-    thread = threading.Thread(target=device.sender.run)
+    thread = threading.Thread(target=device.sender.run, daemon=True)
     with device.lock:
         device.put(payload=LARGE)
         device.put()
         work = device.sender.take()
+        device.sender.end()
         thread.start()
     device.sender.send_at_once(work)
-    with device.lock:
-        device.sender.end()
     by_s = time.monotonic() + LONG_S
-    while not any(isinstance(each, End) for each in device.socket.messages):
+    while device.socket.sends < 2:
         assert time.monotonic() < by_s
+        time.sleep(0.01)
     with device.lock:
         device.sender.stop()
     thread.join(LONG_S)
     assert not thread.is_alive()
     assert device.socket.frames == [0, 1]
+    assert device.socket.messages[-1] == End(next_seq=2)

@@ -81,6 +81,16 @@ def test_latency_runs_from_capture_to_acknowledgement_of_finished_frames() -> No
     }
 
 
+def test_recent_latency_is_that_of_frames_since_the_last_look() -> None:
+    run = totals()
+    run.finished(delivered(Outcome.RESULT, latency_s=20.0))
+    run.take_recent_latency()
+    run.finished(delivered(Outcome.RESULT, latency_s=0.2))
+    assert run.take_recent_latency().percentile(0.95) == pytest.approx(0.2, rel=0.02)
+    assert run.take_recent_latency().percentile(0.95) is None
+    assert run.latency.percentile(0.95) == pytest.approx(20, rel=0.02)
+
+
 def test_splits_are_summed_up_by_mean_last_and_histogram() -> None:
     run = totals()
     for split in (10, 2, 2, 2):

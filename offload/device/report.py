@@ -82,8 +82,11 @@ class Progress:
     rate: LinkEstimate | None
 
     def line(self) -> dict[str, object]:
-        """Return the fields of a progress line; what there is not in this mode is left out."""
-        p95_s = self.totals.latency.percentile(0.95)
+        """Return the fields of a progress line; what there is not in this mode is left out.
+
+        Its latency is that of the frames since the last line.
+        """
+        p95_s = self.totals.take_recent_latency().percentile(0.95)
         return {
             "fps": round(self.totals.rate.per_second(self.now), 1),
             **self._split(),

@@ -101,6 +101,7 @@ class RunTotals:
         """Start at zero."""
         self.outcomes: Counter[Outcome] = Counter()
         self.latency = LatencyHistogram()
+        self._recent_latency = LatencyHistogram()
         self.splits: Counter[int] = Counter()
         self.last_split: int | None = None
         self.failures: Counter[str] = Counter()
@@ -148,7 +149,14 @@ class RunTotals:
         if outcome.outcome in (Outcome.RESULT, Outcome.FILTERED):
             self.rate.add(delivered.finished_s, outcome.count)
             for captured_s in delivered.captured_s:
-                self.latency.add(delivered.finished_s - captured_s)
+                latency_s = delivered.finished_s - captured_s
+                self.latency.add(latency_s)
+                self._recent_latency.add(latency_s)
+
+    def take_recent_latency(self) -> LatencyHistogram:
+        """Return the latencies of frames that were finished since the last call."""
+        recent, self._recent_latency = self._recent_latency, LatencyHistogram()
+        return recent
 
     def latency_summary(self) -> dict[str, float | None]:
         """Return the percentiles of capture to acknowledgement, in seconds."""
