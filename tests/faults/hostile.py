@@ -24,8 +24,10 @@ from typing import Final
 
 from offload.auth import Role, Token, new_nonce, prove
 from offload.messages import (
+    HEARTBEAT,
     PROTOCOL_VERSION,
     Challenge,
+    Control,
     Hello,
     Proof,
     Welcome,
@@ -298,7 +300,9 @@ class Peer(AbstractContextManager["Peer"]):
     def open(self, opening: bytes) -> None:
         """Come in after the proof, so that frames may follow."""
         self.send(opening)
-        welcome = self.answer()
+        # A server that is busy opening other streams gives signs of life first.
+        while isinstance(welcome := self.answer(), Control):
+            assert welcome.name == HEARTBEAT
         assert isinstance(welcome, Welcome), welcome
 
     def answer(self) -> object:
