@@ -26,6 +26,7 @@
 Messages are lower case without a full stop: what was found, then what was expected.
 """
 
+from collections.abc import Iterator
 from typing import ClassVar, Self
 
 
@@ -155,13 +156,23 @@ class TaskError(OffloadError):
         often, by way of them, itself: only the garbage collector would end that, and it looks
         rarely.
         """
-        error: BaseException | None = self
-        while error is not None:
-            place = error.__traceback__
+        for each in _with_causes(self):
+            place = each.__traceback__
             while place is not None:
                 code = place.tb_frame.f_code
                 self.where = f"{code.co_filename}:{place.tb_lineno} in {code.co_name}"
                 place = place.tb_next
-            error.__traceback__ = None
-            error = error.__cause__ or error.__context__
+        forget_tracebacks(self)
         return self
+
+
+def forget_tracebacks(error: BaseException) -> None:
+    """Let go of what the tracebacks of an error and its causes hold: it is kept to be said."""
+    for each in _with_causes(error):
+        each.__traceback__ = None
+
+
+def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

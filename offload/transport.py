@@ -152,13 +152,12 @@ def addresses(host: str, port: int) -> list[str]:
     where one of the two does not work is then found out by the first attempt (RFC 8305, section 4).
 
     Raises:
-        ConfigurationError: ``host`` is no name.
-        HostUnknown: Nobody knows the name, or nobody can be asked.
+        HostUnknown: Nobody knows the name, nobody can be asked, or it is none.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except UnicodeError as error:
-        raise ConfigurationError(f"{host!r} is no host name or address") from error
+        raise HostUnknown(f"cannot find {host}: it is no host name or address") from error
     except OSError as error:
         raise HostUnknown(f"cannot find {host}: {_why(error)}") from error
     numeric = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV

@@ -142,7 +142,7 @@ def test_a_device_refuses_a_server_with_another_secret_and_proves_nothing_to_it(
         AuthError, match=r"server could not prove .* 'default': .*different secrets"
     ):
         pair.send_to_device()
-    assert pair.device.take_outgoing() == []
+    assert joined(pair.device.take_outgoing()) == encoded(Proof(proof=b""))
 
 
 def test_a_server_refuses_a_device_with_another_secret() -> None:
@@ -201,7 +201,22 @@ def test_a_device_with_a_token_refuses_an_insecure_server_that_does_not_know_it(
     pair.send_to_cloud()
     with pytest.raises(AuthError, match="it has no token of that name"):
         pair.send_to_device()
-    assert pair.device.take_outgoing() == []
+    assert joined(pair.device.take_outgoing()) == encoded(Proof(proof=b""))
+
+
+@pytest.mark.parametrize(
+    ("cloud_tokens", "why"),
+    [([OTHER], "hold different secrets"), ([], "this server has no token of that name")],
+)
+def test_a_server_learns_that_a_device_left_because_of_its_proof(
+    cloud_tokens: list[Token], why: str
+) -> None:
+    pair = SessionPair(cloud_tokens=cloud_tokens, insecure=True)
+    pair.send_to_cloud()
+    with pytest.raises(AuthError):
+        pair.send_to_device()
+    with pytest.raises(AuthError, match=rf"^device does not believe .* token 'default': .*{why}$"):
+        pair.send_to_cloud()
 
 
 def test_an_insecure_server_proves_itself_to_a_device_that_shares_a_token() -> None:
@@ -719,9 +734,7 @@ def test_a_message_for_which_there_is_no_memory_waits_until_the_connection_ends(
     assert cloud.has_proved
     cloud.accept(next_seq=0, durable=True)
     assert feed(cloud, encoded(frame(0, payload=bytes(500)))) == [frame(0, payload=bytes(500))]
-    assert not cloud.is_starved
     assert feed(cloud, encoded(frame(1, payload=bytes(2000)))) == []
-    assert cloud.is_starved
     assert cloud.mid_message
     cloud.release()
     assert len(cloud.buffer()) == 0

@@ -25,7 +25,7 @@ from offload.errors import (
     RemoteProtocolError,
 )
 from offload.messages import RefusalCode
-from offload.session import SILENCE_S, CloudEvent, CloudSession, SecretFor, State
+from offload.session import SILENCE_S, CloudEvent, CloudSession, SecretFor
 from offload.sizes import size_in_words
 from offload.wire import Admit
 
@@ -255,10 +255,6 @@ class DeviceLink:
             self._server.link_lost(self, reason)
 
     def _lost(self, error: Exception | None) -> None:
-        if self.is_open and self.session.state is State.PROOF:
-            # The device checks the server's proof first, and leaves without a word if it is wrong.
-            reason = "device left when asked for its proof: it has another secret, or gave up"
-            self._on_refused("token", self.connection.peer, reason)
         self._leave(str(error or "closed by the device"))
         self.settle()
         self._memory.release(self.reserved_bytes)

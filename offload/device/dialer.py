@@ -1,10 +1,10 @@
 """Find a server that welcomes a stream: which one is tried when, and when to give up.
 
-How an attempt goes is in ``attempts``.
+How attempts go side by side is in ``race``, and how each of them goes in ``attempts``.
 
     dialer = Dialer(servers=(Server(host="cloud", port=8089),), token=token, retry_for_s=None)
-    line = dialer.dial(opening)
-    line.connection, line.session, line.events
+    opened = dialer.dial(opening)
+    opened.connection, opened.session, opened.events
     dialer.note_end(error)              # how the session ended, before the next one
 """
 
@@ -14,11 +14,12 @@ import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from itertools import count
+from itertools import cycle, islice
 from typing import Final
 
 from offload.auth import Token
-from offload.device.attempts import Line, Race, Secure, Server, Target, leave_plain
+from offload.device.attempts import OpenSession, Secure, Server, Terms, leave_plain
+from offload.device.race import Failure, Race
 from offload.errors import (
     AuthError,
     HandshakeError,
@@ -32,7 +33,7 @@ from offload.errors import (
 )
 from offload.messages import Open
 
-__all__ = ["Dialer", "Line", "Secure", "Server", "leave_plain"]
+__all__ = ["Dialer", "OpenSession", "Secure", "Server", "leave_plain"]
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +89,8 @@ class Dialer:
         self._secure = secure
         # Where to begin, and where the last session was.
         self._index = 0
-        self._last = Target(server=servers[0])
+        self._last = servers[0]
+        self._last_address = ""
         self._has_been_welcome = False
         # The servers whose last word was a refusal for good, with that word.
         self._refusals: dict[Server, OffloadError] = {}
@@ -96,7 +98,7 @@ class Dialer:
         self._closing = threading.Event()
         self._race: Race | None = None
 
-    def dial(self, opening: Open) -> Line:
+    def dial(self, opening: Open) -> OpenSession:
         """Try the servers in turn, with growing pauses, until one welcomes the stream.
 
         Who does not answer soon is not waited for alone: the next attempt begins beside it.
@@ -108,21 +110,26 @@ class Dialer:
             HandshakeError: All refuse; the first one and the device do not fit.
             RemoteProtocolError: All refuse; the first one speaks otherwise.
             Refused: A server refused the stream: it was taken over, or a limit was passed.
-            ConfigurationError: A server's name is none.
         """
-        race = self._race = Race(
-            opening, token=self._token, secure=self._secure, favourite=self._last.address
+        terms = Terms(
+            opening=opening,
+            token=self._token,
+            secure=self._secure,
+            favourite=self._last_address,
         )
+        race = self._race = Race(terms)
         try:
-            line = self._dial(race)
+            opened = self._dial(race)
         except OffloadError:
             race.close()
             raise
-        self._last = line.target
-        self._index = self._servers.index(line.target.server)
+        finally:
+            self._race = None
+        self._last, self._last_address = opened.server, opened.address
+        self._index = self._servers.index(opened.server)
         self._has_been_welcome = True
-        self._said_to_refuse.discard(line.target.server)
-        return line
+        self._said_to_refuse.discard(opened.server)
+        return opened
 
     def note_progress(self) -> None:
         """Take note that the session is of use: refusals before it count no more."""
@@ -136,7 +143,7 @@ class Dialer:
         """
         if isinstance(error, SessionLost):
             self._refusals.clear()
-        return self._judged(self._last.server, error)
+        return self._judged(Failure(server=self._last, address="", error=error))
 
     def try_next(self) -> None:
         """Begin with the next server."""
@@ -149,37 +156,39 @@ class Dialer:
     def close(self) -> None:
         """End the attempts that are under way, and make no more."""
         self._closing.set()
-        if self._race is not None:
-            self._race.close()
+        race = self._race
+        if race is not None:
+            race.close()
 
-    def _dial(self, race: Race) -> Line:
-        servers, pauses = self._in_turn(), _Pauses()
+    def _dial(self, race: Race) -> OpenSession:
+        in_turn, pauses = islice(cycle(self._servers), self._index, None), _Pauses()
         reasons: dict[Server, OffloadError] = {}
         while not self._closing.is_set():
-            if race.has_room:
-                race.begin(race.take_other_address() or Target(server=next(servers)))
+            if race.has_room and not race.begin_other():
+                self._begin_next(race, in_turn)
             ended = race.wait(ANSWER_S)
-            if isinstance(ended, Line):
+            if isinstance(ended, OpenSession):
                 return ended
-            failure = self._judged(ended.server, ended.error) if ended is not None else None
-            if race.has_other_addresses:
-                # Of one name, they are tried without a pause.
-                continue
+            failure = None if ended is None else self._judged(ended)
             if ended is not None and isinstance(failure, SessionLost):
                 if not reasons:
                     logger.warning("server_unavailable", extra={"reason": str(failure)})
                 reasons[ended.server] = failure
             if not race.is_answered and pauses.waited_s >= self._limit_s:
-                raise self._unavailable(reasons, pauses.waited_s)
-            race.pause(pauses.next_s(failure))
+                raise self._unavailable(race.missing() | reasons, pauses.waited_s)
+            if not race.has_others:
+                # The addresses of one name are tried without a pause.
+                race.pause(pauses.next_s(failure))
         raise ServerUnavailable("the stream was closed while it was connecting")
 
-    def _in_turn(self) -> Iterator[Server]:
-        """Yield the servers again and again, without those that are left out."""
-        for index in count(self._index):
-            server = self._servers[index % len(self._servers)]
-            if self._has_been_welcome or server not in self._refusals:
-                yield server
+    def _begin_next(self, race: Race, in_turn: Iterator[Server]) -> None:
+        """Begin with the next server, if there is one that is worth it."""
+        for server in islice(in_turn, len(self._servers)):
+            is_left_out = server in self._refusals and not self._has_been_welcome
+            # Who asked for the name again would get the answer no sooner.
+            if not is_left_out and not race.is_looking_up(server):
+                race.begin(server)
+                return
 
     @property
     def _limit_s(self) -> float:
@@ -187,13 +196,13 @@ class Dialer:
             return self._retry_for_s
         return math.inf if self._has_been_welcome else FIRST_RETRY_FOR_S
 
-    def _judged(self, server: Server, error: OffloadError) -> OffloadError:
+    def _judged(self, failure: Failure) -> OffloadError:
         """Return why there is no session with a server, as it is to be said.
 
         Raises:
             OffloadError: It ends the stream.
         """
-        error = self._named(server, error)
+        server, error = failure.server, self._named(failure)
         if isinstance(error, SessionLost):
             if self._has_been_welcome:
                 self._refusals.pop(server, None)
@@ -202,33 +211,44 @@ class Dialer:
             raise error
         self._refusals[server] = error
         if all(each in self._refusals for each in self._servers):
-            raise self._refusals[self._servers[0]]
+            raise self._refused_by_all()
         if server not in self._said_to_refuse:
             self._said_to_refuse.add(server)
             logger.warning("server_refused", extra={"server": server.host, "reason": str(error)})
         return error
 
-    def _named(self, server: Server, error: OffloadError) -> OffloadError:
-        """Return what a server answered with the server's name, if there are several."""
-        if len(self._servers) == 1 or not isinstance(error, _ANSWERS):
+    def _named(self, failure: Failure) -> OffloadError:
+        """Return what a server answered, with the names of both if there are several."""
+        error, address = failure.error, failure.address
+        if not isinstance(error, _ANSWERS) or not (address or len(self._servers) > 1):
             return error
         said = str(error)
         what = said.removeprefix("server") if said.startswith("server") else f": {said}"
-        named = type(error)(f"server {server.host}{what}")
+        where = f" ({address})" if address else ""
+        named = type(error)(f"server {failure.server.host}{where}{what}")
         named.__cause__ = error
         return named
+
+    def _refused_by_all(self) -> OffloadError:
+        first = self._refusals[self._servers[0]]
+        error = type(first)(self._in_words(self._refusals))
+        error.__cause__ = first
+        return error
 
     def _unavailable(
         self, reasons: dict[Server, OffloadError], waited_s: float
     ) -> ServerUnavailable:
         last = next(reversed(reasons.values()), None)
-        known = reasons | self._refusals
-        said = [str(known[each]) for each in self._servers if each in known]
-        if last is None:
-            said.append("no server answered")
-        error = ServerUnavailable(f"{'; '.join(said)}; tried for {waited_s:.0f} s: {_advice(last)}")
+        said = self._in_words({**reasons, **self._refusals})
+        error = ServerUnavailable(f"{said}; tried for {waited_s:.0f} s: {_advice(last)}")
         error.__cause__ = last
         return error
+
+    def _in_words(self, reasons: dict[Server, OffloadError]) -> str:
+        """Return the last word of each server, in the order of the list."""
+        return "; ".join(
+            str(reasons[each]) for each in dict.fromkeys(self._servers) if each in reasons
+        )
 
 
 class _Pauses:

@@ -336,4 +336,11 @@ def _host(text: str, hosts: str) -> str:
         raise ConfigurationError(
             f"host {text!r} is not an address or a name: give the port by --port or PORT"
         )
+    try:
+        # As whoever looks the name up does.
+        inside.encode("idna")
+    except UnicodeError as error:
+        raise ConfigurationError(
+            f"host {text!r} is not an address or a name: between dots are 1 to 63 characters"
+        ) from error
     return inside

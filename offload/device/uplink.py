@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, cast
 
-from offload.device.dialer import FIRST_RETRY_BOUND_S, LAST_RETRY_BOUND_S, Dialer, Line
+from offload.device.dialer import FIRST_RETRY_BOUND_S, LAST_RETRY_BOUND_S, Dialer, OpenSession
 from offload.device.outbox import Delivered, Outbox, SpooledOutbox
 from offload.device.sending import Sender
 from offload.errors import OffloadError, RemoteProtocolError, SessionLost
@@ -286,19 +286,24 @@ class Uplink:
     def _run_link(self) -> None:
         try:
             while not self._closing and not self._ended:
-                line = self._dialer.dial(replace(self._opening, position=self._position))
-                position = self._begin(line)
-                try:
-                    self._receive(line.connection, line.session)
-                except OffloadError as error:
-                    if self._box.position > position:
-                        self._dialer.note_progress()
-                    self._lose(line.connection, self._dialer.note_end(error))
-                finally:
-                    line.connection.close()
-                self._pause_without_progress(position)
+                self._pause_without_progress(self._run_session())
         except OffloadError as error:
             self._fail(error)
+
+    def _run_session(self) -> int:
+        """Open a session, use it to its end, and return where it began."""
+        opened = self._dialer.dial(replace(self._opening, position=self._position))
+        try:
+            position = self._begin(opened)
+            try:
+                self._receive(opened.connection, opened.session)
+            except OffloadError as error:
+                if self._box.position > position:
+                    self._dialer.note_progress()
+                self._lose(opened.connection, self._dialer.note_end(error))
+        finally:
+            opened.connection.close()
+        return position
 
     @property
     def _position(self) -> int:
@@ -307,13 +312,13 @@ class Uplink:
             return self._outbox.position
         return self._spooler.position if self._spooler is not None else 0
 
-    def _begin(self, line: Line) -> int:
+    def _begin(self, opened: OpenSession) -> int:
         """Take the session into use, and return where the cloud says to go on.
 
         Raises:
             SessionLost: The stream was closed meanwhile.
         """
-        welcome = line.events[0]
+        welcome = opened.events[0]
         assert isinstance(welcome, Welcome)
         with self._changed:
             if self._closing:
@@ -324,14 +329,14 @@ class Uplink:
             self._deliver(welcome.next_seq, welcome.exceptions, ())
             self._outbox.rewind()
             self._set_online(True)
-            self._connection = line.connection
+            self._connection = opened.connection
             self._welcome = welcome
             # Whoever watches says so again: the server may be another one.
             self._watched_fps = 0.0
             self._sessions += 1
-            self._sender.attach(line.connection, line.session, self._outbox)
+            self._sender.attach(opened.connection, opened.session, self._outbox)
             # Before the first frame: it may be one that is to be watched.
-            for each in line.events[1:]:
+            for each in opened.events[1:]:
                 self._note(each)
             self._changed.notify_all()
         logger.info("session_opened", extra={"next_seq": welcome.next_seq})

@@ -90,6 +90,7 @@ class CloudSession(Session):
         self._insecure = insecure
         self._nonce = nonce
         self._peer_nonce = b""
+        self._offered_name = NO_TOKEN
         self._token_name = NO_TOKEN
         self._secret: bytes | None = None
         self._expected = 0
@@ -112,11 +113,6 @@ class CloudSession(Session):
             for message in self._decoder.received(count)
             if (event := self._receive(message)) is not None
         ]
-
-    @property
-    def is_starved(self) -> bool:
-        """Whether there is no memory for the message that has begun; see `Decoder`."""
-        return self._decoder.is_starved
 
     @property
     def mid_message(self) -> bool:
@@ -235,6 +231,7 @@ class CloudSession(Session):
                 else f"server knows no token with the name {hello.token_name!r:.80}"
             )
         self._peer_nonce = hello.nonce
+        self._offered_name = hello.token_name
         proof = b""
         if self._secret is not None:
             self._token_name = hello.token_name
@@ -243,6 +240,16 @@ class CloudSession(Session):
         self.state = State.PROOF
 
     def _check_proof(self, message: Proof) -> None:
+        if not message.proof and self._offered_name != NO_TOKEN:
+            raise AuthError(
+                "device does not believe that this server knows token "
+                f"{self._offered_name!r:.80}: "
+                + (
+                    "this server has no token of that name"
+                    if self._secret is None
+                    else "the device and the server hold different secrets"
+                )
+            )
         if self._secret is not None and not proves(
             self._secret, Role.DEVICE, self._peer_nonce, self._nonce, message.proof
         ):

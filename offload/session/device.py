@@ -150,6 +150,8 @@ class DeviceSession(Session):
         if self._token is not None:
             secret = self._token.secret
             if not proves(secret, Role.SERVER, self._nonce, challenge.nonce, challenge.proof):
+                # It gives nothing away, and tells the server why this end leaves.
+                self._send(Proof(proof=b""))
                 raise AuthError(
                     f"server could not prove that it knows token {self._token.name!r}: "
                     + (

@@ -298,7 +298,7 @@ class Case:
 
 
 NO_SECRET: Final = "server could not prove that it knows token 'good'"
-LEFT: Final = "device left when asked for its proof"
+UNBELIEVED: Final = "device does not believe that this server knows token 'good'"
 
 # The rest of a line may be OpenSSL's words, which differ from one version to the next.
 CASES: Final = (
@@ -307,7 +307,7 @@ CASES: Final = (
         code=77,
         device=f"{NO_SECRET}: the device and the server hold different secrets",
         why="token",
-        server=LEFT,
+        server=f"{UNBELIEVED}: the device and the server hold different secrets",
     ),
     Case(
         run=no_token,
@@ -398,14 +398,14 @@ CASES: Final = (
         code=77,
         device=f"{NO_SECRET}: it has no token of that name and takes any device",
         why="token",
-        server=LEFT,
+        server=f"{UNBELIEVED}: this server has no token of that name",
     ),
     Case(
         run=impostor_with_another_secret,
         code=77,
         device=f"{NO_SECRET}: the device and the server hold different secrets",
         why="token",
-        server=LEFT,
+        server=f"{UNBELIEVED}: the device and the server hold different secrets",
     ),
     Case(
         run=newer_device,

@@ -156,6 +156,22 @@ def test_a_handshake_that_was_recorded_opens_nothing(tmp_path: Path, app: RawApp
         assert "why=token" in server.wait_for_line("refused")
 
 
+def test_a_device_that_leaves_before_its_proof_is_not_counted_as_refused(
+    tmp_path: Path, app: RawApp
+) -> None:
+    write_tokens(tmp_path, HOME)
+    arguments = ("--token-file", "tokens", "--summary", "cloud.json", "--log-level", "debug")
+    with cloud_server(tmp_path, "--app", app.name, *arguments) as server:
+        with RawDevice(server.port, app, stream="a", token=HOME) as device:
+            device.flush()
+            assert device.socket.recv(4096)
+        with RawDevice(server.port, app, stream="b", token=HOME) as next_one:
+            next_one.open()
+        stopped = server.stop()
+    assert read_summary(tmp_path / "cloud.json")["refused"] == {}
+    assert "refused" not in stopped.err
+
+
 # A list of servers.
 
 HOSTS: Final = ("--host", "127.0.0.1,127.0.0.2")
@@ -196,6 +212,7 @@ def test_a_device_that_all_servers_of_its_list_refuse_ends_and_names_the_first(
         ended = run_client(tmp_path, "1", *HOSTS, *options)
     assert ended.code == 77, ended.err
     assert ended.error.startswith("error: server 127.0.0.1 refused: server knows no token with")
+    assert "; server 127.0.0.2 refused: server knows no token with" in ended.error
 
 
 # TLS.

@@ -1,17 +1,26 @@
 """Which server of a list gets a stream, how soon, and when a device gives up."""
 
+import gc
 import random
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
 import pytest
 
-from offload.device.attempts import MAX_ADDRESSES, Failure, Race, Target, leave_plain
-from offload.device.dialer import ANSWER_S, FIRST_RETRY_BOUND_S, Dialer, Line, Server
+from offload.device.attempts import MAX_ADDRESSES, Attempt, Terms
+from offload.device.dialer import (
+    ANSWER_S,
+    FIRST_RETRY_BOUND_S,
+    Dialer,
+    OpenSession,
+    Server,
+    leave_plain,
+)
+from offload.device.race import MAX_SIDE_BY_SIDE, Failure, Race
 from offload.device.uplink import Uplink
 from offload.errors import (
     AuthError,
@@ -23,7 +32,7 @@ from offload.errors import (
     SessionLost,
 )
 from offload.messages import Open, RefusalCode
-from offload.session import SILENCE_S
+from offload.session import SILENCE_S, DeviceSession
 from tests.integration.answers import (
     FIRST,
     SECOND,
@@ -68,6 +77,10 @@ class Site:
         listener.listen(0)
         self._stack.enter_context(socket.create_connection((host, self.port)))
 
+    def at_end(self, act: Callable[[], object]) -> None:
+        """Do something when the test is over."""
+        self._stack.callback(act)
+
     def dialer(self, *hosts: str, retry_for_s: float | None = WAIT_S) -> Dialer:
         servers = tuple(Server(host=each, port=self.port) for each in hosts)
         dialer = Dialer(servers=servers, token=None, retry_for_s=retry_for_s)
@@ -90,10 +103,10 @@ def site() -> Iterator[Site]:
 
 def dial(dialer: Dialer) -> str:
     """Open a session, end it as an outage does, and return whose it was."""
-    line = dialer.dial(opening())
-    line.connection.close()
+    opened = dialer.dial(opening())
+    opened.connection.close()
     dialer.note_end(SessionLost("connection ended"))
-    return line.target.server.host
+    return opened.server.host
 
 
 def seconds(act: Callable[[], object]) -> float:
@@ -136,12 +149,13 @@ def test_a_server_that_refuses_for_good_is_left_out_and_the_next_one_tried(
 
 
 @each_refusal
-def test_when_all_servers_refuse_the_error_of_the_first_ends_the_stream(
+def test_when_all_servers_refuse_the_stream_ends_with_the_error_of_the_first_and_all_reasons(
     site: Site, answer: Answer, error: type[OffloadError]
 ) -> None:
     site.cloud(FIRST, answer)
     site.cloud(SECOND, refusing(RefusalCode.TOKEN, "not I"))
-    with pytest.raises(error, match=rf"^server {FIRST}( refused: because$|: )"):
+    reasons = rf"^server {FIRST}( refused: because|: .*); server {SECOND} refused: not I$"
+    with pytest.raises(error, match=reasons):
         dial(site.dialer(FIRST, SECOND))
 
 
@@ -204,7 +218,7 @@ def test_after_a_session_servers_that_all_refuse_end_the_stream(site: Site) -> N
     dial(dialer)
     first.answer = refusing(RefusalCode.PIPELINE, "other tasks")
     second.answer = refusing(RefusalCode.TOKEN)
-    with pytest.raises(HandshakeError, match=f"^server {FIRST} refused: other tasks$"):
+    with pytest.raises(HandshakeError, match=f"^server {FIRST} refused: other tasks; "):
         dial(dialer)
 
 
@@ -236,7 +250,7 @@ def test_a_session_that_is_refused_goes_on_at_the_next_server(site: Site) -> Non
 def test_sessions_that_all_servers_refuse_before_any_progress_end_the_stream(site: Site) -> None:
     site.cloud(FIRST, refusing_after(0, RefusalCode.PROTOCOL))
     site.cloud(SECOND, refusing_after(0, RefusalCode.TOKEN))
-    with pytest.raises(HandshakeError, match=f"^server {FIRST} refused: because$"):
+    with pytest.raises(HandshakeError, match=f"^server {FIRST} refused: because; "):
         site.uplink(FIRST, SECOND).finish(timeout_s=WAIT_S)
 
 
@@ -360,14 +374,226 @@ def test_of_very_many_addresses_the_first_ones_are_tried(
 ) -> None:
     site.cloud(FIRST)
     give_addresses(monkeypatch, *(f"127.0.1.{each}" for each in range(1, 3 * MAX_ADDRESSES)))
-    race = Race(opening(), token=None, secure=leave_plain, favourite="")
-    race.begin(Target(server=Server(host=NAME, port=site.port)))
-    assert isinstance(race.wait(WAIT_S), Failure)
-    others = [race.take_other_address() for _ in range(MAX_ADDRESSES)]
-    assert [each.address for each in others if each] == [
-        f"127.0.1.{each}" for each in range(2, MAX_ADDRESSES + 1)
-    ]
+    race = Race(Terms(opening=opening(), token=None, secure=leave_plain, favourite=""))
+    race.begin(Server(host=NAME, port=site.port))
+    tried = 1
+    while not isinstance(race.wait(WAIT_S), Failure):
+        assert race.begin_other()
+        tried += 1
+    assert tried == MAX_ADDRESSES
+    assert not race.has_others
     race.close()
+
+
+def test_of_a_name_with_other_services_the_address_of_a_server_is_found(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.cloud(FIRST, speaking_http)
+    turns: list[Visit] = []
+
+    def busy_at_first(visit: Visit) -> None:
+        turns.append(visit)
+        (refusing(RefusalCode.BUSY) if len(turns) < 3 else welcoming)(visit)
+
+    site.cloud(SECOND, busy_at_first)
+    give_addresses(monkeypatch, FIRST, SECOND)
+    assert dial(site.dialer(NAME)) == NAME
+
+
+@each_refusal
+def test_a_name_refuses_by_one_address_where_all_others_are_away_and_the_error_names_it(
+    site: Site, answer: Answer, error: type[OffloadError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.cloud(FIRST, answer)
+    give_addresses(monkeypatch, SECOND, FIRST, "127.0.0.3")
+    named = rf"^server {NAME} \({FIRST}\)( refused: because$|: )"
+    with pytest.raises(error, match=named):
+        dial(site.dialer(NAME))
+
+
+def test_after_a_session_a_name_refuses_only_by_the_address_that_had_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.cloud(FIRST, speaking_http)
+    good = site.cloud(SECOND)
+    give_addresses(monkeypatch, FIRST, SECOND)
+    dialer = site.dialer(NAME)
+    assert dial(dialer) == NAME
+    came = good.connections
+
+    def away_at_first(visit: Visit) -> None:
+        (welcoming if good.connections >= came + 3 else hanging_up)(visit)
+
+    good.answer = away_at_first
+    assert dial(dialer) == NAME
+    good.answer = refusing(RefusalCode.TOKEN)
+    with pytest.raises(AuthError, match=rf"^server {NAME} \({SECOND}\) refused: because$"):
+        dial(dialer)
+
+
+def test_a_refusal_of_the_stream_by_one_address_ends_it_at_once(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.cloud(FIRST, refusing(RefusalCode.TAKEN_OVER))
+    second = site.cloud(SECOND)
+    give_addresses(monkeypatch, FIRST, SECOND)
+    with pytest.raises(Refused):
+        dial(site.dialer(NAME))
+    assert second.connections == 0
+
+
+def test_an_address_that_answered_second_is_asked_again_when_the_first_one_refuses(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    was_beaten = threading.Event()
+
+    def answering_first(visit: Visit) -> None:
+        time.sleep(ANSWER_S + 0.3)
+        visit.shake_hands()
+        assert was_beaten.wait(WAIT_S)
+        visit.refuse(RefusalCode.TOKEN, "because")
+
+    def answering_second(visit: Visit) -> None:
+        if second.connections > 1:
+            welcoming(visit)
+            return
+        try:
+            time.sleep(0.8)
+            visit.shake_hands()
+        finally:
+            was_beaten.set()
+
+    site.cloud(FIRST, answering_first)
+    second = site.cloud(SECOND, answering_second)
+    give_addresses(monkeypatch, FIRST, SECOND)
+    assert dial(site.dialer(NAME)) == NAME
+    assert second.connections == 2
+
+
+def test_the_time_for_retries_ends_also_among_the_addresses_of_a_name(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.cloud("127.0.0.9")
+    silent_ones = [f"127.0.0.{each}" for each in range(3, 8)]
+    for each in silent_ones:
+        site.swallow(each)
+    give_addresses(monkeypatch, *silent_ones)
+
+    def dial_in_vain() -> None:
+        with pytest.raises(ServerUnavailable) as raised:
+            dial(site.dialer(NAME, retry_for_s=0.5))
+        said = f"{NAME}: no answer yet from 127.0.0.3:{site.port}; tried for 1 s: "
+        assert str(raised.value) == f"{said}is the server running?"
+
+    assert seconds(dial_in_vain) < ANSWER_S + AT_ONCE_S
+
+
+# Name servers that do not answer.
+
+
+def silence_name_servers(site: Site, monkeypatch: pytest.MonkeyPatch, *names: str) -> list[str]:
+    """Let nobody say what addresses these have, and return who was asked for."""
+    real = socket.getaddrinfo
+    asked: list[str] = []
+    is_over = threading.Event()
+
+    def look_up(host: str, port: int, *args: Any, **options: Any) -> list[Any]:
+        if host in names:
+            asked.append(host)
+            assert is_over.wait(WAIT_S)
+            raise socket.gaierror(socket.EAI_AGAIN, "temporary failure in name resolution")
+        return real(host, port, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    site.at_end(is_over.set)
+    return asked
+
+
+def test_a_name_is_asked_for_once_while_name_servers_are_silent(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = silence_name_servers(site, monkeypatch, NAME)
+
+    def welcoming_the_third(visit: Visit) -> None:
+        (hanging_up if cloud.connections < 3 else welcoming)(visit)
+
+    cloud = site.cloud(FIRST, welcoming_the_third)
+    assert dial(site.dialer(NAME, FIRST)) == FIRST
+    assert asked == [NAME]
+
+
+def test_names_that_are_looked_up_keep_no_server_from_being_tried(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"cloud{each}.example" for each in range(MAX_SIDE_BY_SIDE + 1)]
+    silence_name_servers(site, monkeypatch, *names)
+    race = Race(Terms(opening=opening(), token=None, secure=leave_plain, favourite=""))
+    for each in names:
+        race.begin(Server(host=each, port=1))
+    assert race.has_room
+    race.close()
+
+
+def test_a_name_that_no_name_server_has_answered_for_is_named(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silence_name_servers(site, monkeypatch, NAME)
+    with pytest.raises(ServerUnavailable) as raised:
+        dial(site.dialer(NAME, retry_for_s=0.5))
+    said = f"cannot find {NAME}: no name server has answered yet; tried for 1 s: "
+    assert str(raised.value) == f"{said}is the name right, and is this machine connected?"
+
+
+def test_a_server_whose_name_is_none_does_not_end_a_stream_that_another_one_takes(
+    site: Site,
+) -> None:
+    first = site.cloud(FIRST)
+    dialer = site.dialer(FIRST, "a..b")
+    assert dial(dialer) == FIRST
+
+    def welcoming_the_third(visit: Visit) -> None:
+        (hanging_up if first.connections < 4 else welcoming)(visit)
+
+    first.answer = welcoming_the_third
+    assert dial(dialer) == FIRST
+
+
+# What is left behind.
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def alive() -> set[int]:
+    """Return which attempts, races and sessions there are."""
+    return {
+        id(each) for each in gc.get_objects() if isinstance(each, (Attempt, Race, DeviceSession))
+    }
+
+
+def test_neither_sessions_nor_attempts_wait_for_the_garbage_collector(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(random, "uniform", lambda *_: 0.0)
+
+    def welcoming_the_third(visit: Visit) -> None:
+        (hanging_up if second.connections % 3 else welcoming)(visit)
+
+    site.cloud(FIRST, refusing(RefusalCode.TOKEN))
+    second = site.cloud(SECOND, welcoming_the_third)
+    dialer = site.dialer(FIRST, "a..b", SECOND)
+    with without_collector():
+        before = alive()
+        for _ in range(2):
+            assert dial(dialer) == SECOND
+        wait_until(lambda: alive() <= before)
 
 
 # Turns, and the end.
@@ -486,12 +712,12 @@ class HeldDialer(Dialer):
         self.opened = threading.Event()
         self.go_on = threading.Event()
 
-    def dial(self, opening: Open) -> Line:
+    def dial(self, opening: Open) -> OpenSession:
         """Open a session."""
-        line = super().dial(opening)
+        opened = super().dial(opening)
         self.opened.set()
         assert self.go_on.wait(WAIT_S)
-        return line
+        return opened
 
 
 def test_a_session_that_comes_after_the_close_is_not_taken_into_use(
