@@ -122,6 +122,16 @@ def test_work_in_the_spool_is_named_with_the_command_that_sends_it() -> None:
     assert str(raised.value) == f"no server; {kept}"
 
 
+def test_work_in_the_spool_is_named_though_all_other_frames_failed() -> None:
+    run = report(
+        ended(1, Outcome.FAILED, task="warm", reason="raised ValueError: early"),
+        captured=50,
+        link=LinkState(spooled=49),
+    )
+    with pytest.raises(WorkKept, match=r"^49 frames are kept in s: start again with --stream"):
+        check_ended_well(run, options(*MANUAL, "--spool", "s"))
+
+
 def test_another_error_stays_and_the_log_says_what_is_kept(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

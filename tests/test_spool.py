@@ -1,5 +1,6 @@
 """The device's durable queue: what it keeps, how it is bounded, and what a bad disk does to it."""
 
+import errno
 import os
 import random
 import shutil
@@ -7,7 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
@@ -22,7 +23,7 @@ from offload.errors import (
     SpoolFull,
 )
 from offload.spool import Left, Record, Spool, left_behind, spool_path
-from offload.spool.access import RETRY_S
+from offload.spool.access import RETRY_S, UNREADABLE_S
 from offload.spool.entries import Entry, Kind, find_entries, log_path, seal, unseal
 from offload.spool.file import Change, SpoolFile
 from offload.spool.limits import MIN_LIMIT_BYTES, FileLimits
@@ -117,7 +118,7 @@ def crashed(folder: Path) -> Iterator[Path]:
 def test_a_new_spool_is_empty_and_begins_at_frame_zero(folder: Path) -> None:
     with closing(open_spool(folder)) as spool:
         assert (spool.first, spool.stop, spool.frames) == (0, 0, 0)
-        assert (spool.lost, spool.note) == (0, "")
+        assert spool.note == ""
         assert spool.read(0, max_bytes=ALL) == []
         spool.append([])
         assert (spool.first, spool.stop) == (0, 0)
@@ -157,6 +158,13 @@ def test_the_file_of_a_stream_that_nobody_can_name_goes_when_it_keeps_nothing(fo
     with closing(open_spool(folder, is_named=False)) as spool:
         assert (spool.first, spool.stop) == (9, 10)
         spool.release(10)
+    assert list(folder.iterdir()) == []
+
+
+def test_with_the_file_goes_what_a_mending_could_not_remove(folder: Path) -> None:
+    with closing(open_spool(folder, is_named=False)):
+        for name in ("partial", "partial-wal", "salvaged"):
+            spool_path(folder, "s").with_name(f"{spool_path(folder, 's').name}.{name}").touch()
     assert list(folder.iterdir()) == []
 
 
@@ -541,7 +549,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM
 clock.now_s += RETRY_S
 spool.append(records(5, 50, size=9000))
 assert read_all(spool) == records(0, 5) + records(5, 50, size=9000)
-print("goes on", spool.lost, spool.note)
+print("goes on", spool.note)
 """
 
 
@@ -554,7 +562,7 @@ def test_after_an_error_of_the_disk_the_next_append_succeeds(folder: Path, pause
         f"('SpoolError', \"spool '{spool_path(folder, 's')}' cannot be used: disk I/O error\", 5)"
     )
     assert reasons == [reason] * 3
-    assert last == "goes on 0 "
+    assert last == "goes on "
     with closing(open_spool(folder)) as spool:
         assert read_all(spool) == records(0, 5) + records(5, 50, size=9000)
 
@@ -584,7 +592,7 @@ def test_a_program_that_is_killed_has_on_disk_what_append_returned_for(folder: P
         with closing(open_spool(folder)) as spool:
             assert spool.stop >= appended
             assert read_all(spool) == records(spool.first, spool.stop, size=3000)
-            assert (spool.lost, spool.note) == (0, "")
+            assert spool.note == ""
 
 
 @contextmanager
@@ -662,7 +670,7 @@ def test_a_read_only_disk_is_read_and_written_again_when_it_can_be(
                 clock.now_s += RETRY_S
                 again.append(records(50, 51))
                 assert read_all(again) == records(10, 51)
-                assert (again.lost, again.stop) == (0, 51)
+                assert again.stop == 51
 
 
 @pytest.mark.root
@@ -747,12 +755,10 @@ def test_a_record_with_a_wrong_checksum_is_lost_and_no_other(folder: Path) -> No
         expected[19] = Record(first=19, stop=20, content=None)
         for _ in range(2):
             assert read_all(spool) == expected
-            assert spool.lost == 2
         assert spool.read(7, max_bytes=ALL)[0] == expected[7]
         spool.release(8)
         spool.append(records(20, 22))
         assert read_all(spool) == expected[8:] + records(20, 22)
-        assert spool.lost == 2
 
 
 @pytest.mark.parametrize(
@@ -801,7 +807,6 @@ def check_flips(
             good = [each for each in found if each.content is not None]
             assert all(each == expected[each.first] for each in good)
             assert frames - len(good) <= 1
-            assert spool.lost == spool.stop - len(good)
             spool.append(records(spool.stop, spool.stop + 1))
 
 
@@ -857,7 +862,9 @@ def test_of_a_file_that_was_cut_off_what_is_left_is_kept(folder: Path, pages: in
         assert (spool.first, spool.stop) == (0, 1000)
         found = read_all(spool)
         assert found[:-1] == records(0, len(found) - 1)
-        assert 0 < spool.lost <= pages * 20
+        lost = found[-1]
+        assert lost.content is None
+        assert lost.stop - lost.first <= pages * 20
         assert "was damaged" in spool.note
 
 
@@ -869,7 +876,6 @@ def test_a_damaged_page_among_others_loses_what_was_on_it(folder: Path) -> None:
     with closing(open_spool(folder)) as spool:
         good = [each for each in read_all(spool) if each.content is not None]
         assert 980 <= len(good) < 1000
-        assert spool.lost == 1000 - len(good)
 
 
 def test_damage_that_comes_up_while_reading_is_mended_then(folder: Path) -> None:
@@ -880,7 +886,6 @@ def test_damage_that_comes_up_while_reading_is_mended_then(folder: Path) -> None
             flip(file, page * 4096, 0)
         assert read_all(spool) == records(0, 1000, size=3000)
         assert "was damaged" in spool.note
-        assert spool.lost == 0
         spool.append(records(1000, 1001))
 
 
@@ -947,6 +952,16 @@ def test_a_mending_that_was_cut_off_is_finished_at_the_next_start(folder: Path, 
     assert not salvaged.exists()
 
 
+def test_what_a_mending_that_was_killed_had_written_goes_at_the_next_start(folder: Path) -> None:
+    file = fill(folder, 30)
+    partial = file.with_name(f"{file.name}.partial")
+    for each in (partial, log_path(partial)):
+        each.write_bytes(bytes(4096))
+    with closing(open_spool(folder)) as spool:
+        assert read_all(spool) == records(0, 30)
+    assert list(folder.iterdir()) == [file]
+
+
 def test_what_cannot_be_mended_now_is_mended_when_it_can_be(folder: Path) -> None:
     clock = ManualClock()
     file = fill(folder, 500)
@@ -972,6 +987,71 @@ def test_what_cannot_be_mended_now_is_mended_when_it_can_be(folder: Path) -> Non
         assert "was damaged" in spool.note
 
 
+@contextmanager
+def unreadable(file: Path, *, pages: Collection[int]) -> Iterator[None]:
+    """Let the disk fail where these pages of ``file`` are read from outside of SQLite."""
+    pread, read_bytes = os.pread, Path.read_bytes
+    failure = OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def pread_or_fail(opened: int, size: int, offset: int) -> bytes:
+        if os.path.samestat(os.fstat(opened), file.stat()) and 1 + offset // 4096 in pages:
+            raise failure
+        return pread(opened, size, offset)
+
+    def read_bytes_or_fail(path: Path) -> bytes:
+        if path == log_path(file) and 0 in pages:
+            raise failure
+        return read_bytes(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "pread", pread_or_fail)
+        patch.setattr(Path, "read_bytes", read_bytes_or_fail)
+        yield
+
+
+@pytest.mark.parametrize(
+    "pages", [range(1, 2000), [80], [0]], ids=["the whole file", "one page", "the log"]
+)
+def test_nothing_is_lost_to_a_disk_whose_reads_fail_for_a_while(
+    folder: Path, pages: Collection[int]
+) -> None:
+    clock = ManualClock()
+    file = fill(folder, 1000, size=3000)
+    with closing(open_spool(folder, clock=clock)) as spool:
+        spool.append(records(1000, 1010, size=3000))
+        # SQLite finds damage, but the pages that are sound cannot be taken over now.
+        flip(file, 100 * 4096, 0)
+        with unreadable(file, pages=pages):
+            for _ in range(5):
+                with pytest.raises(SpoolError, match=r"cannot be mended: .*Input/output error"):
+                    read_all(spool)
+                clock.now_s += UNREADABLE_S / 6
+                assert not list(folder.glob("*.partial*"))
+        assert read_all(spool) == records(0, 1010, size=3000)
+        spool.append(records(1010, 1011, size=3000))
+
+
+def test_what_stays_unreadable_is_given_up_and_nothing_else(folder: Path) -> None:
+    clock = ManualClock()
+    file = fill(folder, 1000, size=3000)
+    with closing(open_spool(folder, clock=clock)) as spool:
+        flip(file, 100 * 4096, 0)
+        with unreadable(file, pages=[80]):
+            with pytest.raises(SpoolError, match="cannot be mended"):
+                read_all(spool)
+            clock.now_s += UNREADABLE_S
+            found = read_all(spool)
+        assert [each.content is None for each in found].count(True) == 1
+        assert "what can be read is kept" in spool.note
+
+
+def test_what_is_unreadable_at_the_start_is_given_up_then(folder: Path) -> None:
+    file = fill(folder, 1000, size=3000)
+    flip(file, 100 * 4096, 0)
+    with unreadable(file, pages=[80]), closing(open_spool(folder)) as spool:
+        assert [each.content is None for each in read_all(spool)].count(True) == 1
+
+
 def test_what_is_on_a_disk_that_was_taken_out_is_read_when_it_is_back(folder: Path) -> None:
     clock = ManualClock()
     file = fill(folder, 1000, size=3000)
@@ -994,7 +1074,6 @@ def test_what_is_on_a_disk_that_was_taken_out_is_read_when_it_is_back(folder: Pa
         folder.with_name("pocket").rename(folder)
         clock.now_s += RETRY_S
         assert read_all(spool) == records(0, 1000, size=3000)
-        assert spool.lost == 0
         spool.append(records(1000, 1001))
 
 
@@ -1052,7 +1131,31 @@ def test_damage_that_comes_up_while_writing_is_mended_then(folder: Path) -> None
         spool.append(records(1000, 1001, size=3000))
         assert "was damaged" in spool.note
         assert read_all(spool) == records(200, 1001, size=3000)
-        assert spool.lost == 0
+
+
+# The disk has failed before the damage is found, so the file is opened anew, which mends it.
+IS_DAMAGED_THEN: Final = """
+import resource
+clock = ManualClock()
+file = fill(Path({folder!r}), 1000, size=3000)
+spool = open_spool(Path({folder!r}), clock=clock)
+resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, resource.RLIM_INFINITY))
+try:
+    spool.append(records(1000, 1050, size=9000))
+except SpoolError:
+    pass
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+flip(file, 100 * 4096, 0)
+clock.now_s += RETRY_S
+assert read_all(spool) == records(0, 1000, size=3000)
+spool.close()
+"""
+
+
+def test_damage_that_is_found_after_an_error_of_the_disk_is_mended_once(folder: Path) -> None:
+    ended = run_child(IS_DAMAGED_THEN.format(folder=str(folder)))
+    assert ended.returncode == 0, ended.stderr
+    assert [each.suffix for each in sorted(folder.iterdir())] == [".spool", ".damaged"]
 
 
 def test_a_log_that_somebody_removes_does_not_stop_the_program(folder: Path) -> None:

@@ -19,16 +19,16 @@ def check_ended_well(report: RunReport, options: Options) -> None:
     """Return if every frame has an outcome, and some are finished or none failed.
 
     Raises:
-        RunFailed: Frames were abandoned, or failed while none was finished.
-        WorkKept: Frames are kept in the spool.
+        RunFailed: Frames were abandoned; or all have an outcome, some failed, none is finished.
+        WorkKept: Frames are kept in the spool, whatever became of the others.
     """
     frames = report.frames
     if frames["abandoned"]:
         raise RunFailed(_what_was_abandoned(report, options))
-    if frames["failed"] and report.totals.throughput_frames == 0:
-        raise RunFailed(_why_all_failed(report))
     if frames["spooled"]:
         raise WorkKept(_what_is_kept(report, options))
+    if frames["failed"] and report.totals.throughput_frames == 0:
+        raise RunFailed(_why_all_failed(report))
 
 
 def say_what_is_kept(report: RunReport, options: Options, *, after: OffloadError) -> None:

@@ -39,7 +39,6 @@ class LocalDelivery:
         """Start the writer."""
         self._store = store
         self.record = record
-        self._stream = record.stream
         self._next_seq = record.next_seq
         self._changed = threading.Condition()
         self._waiting: deque[Sequence[float]] = deque()
@@ -82,7 +81,8 @@ class LocalDelivery:
 
     def put_ended(self, ended: OutcomeRange, *, captured_s: Sequence[float]) -> None:
         """Hand over frames that ended without a result."""
-        self.put_finished(Finished(stream=self._stream, outcome=ended), captured_s=captured_s)
+        finished = Finished(stream=self.record.stream, epoch=self.record.epoch, outcome=ended)
+        self.put_finished(finished, captured_s=captured_s)
 
     def take_deliveries(self) -> list[Delivered]:
         """Return the frames that were stored since the last call.
@@ -105,7 +105,8 @@ class LocalDelivery:
         if not self._closed:
             self._closed = True
             nothing = OutcomeRange(first=self._next_seq, count=0, outcome=Outcome.DROPPED)
-            self._writer.put(Finished(stream=self._stream, outcome=nothing, closes=True))
+            stream, epoch = self.record.stream, self.record.epoch
+            self._writer.put(Finished(stream=stream, epoch=epoch, outcome=nothing, closes=True))
         with self._changed:
             self._changed.wait_for(lambda: self._was_taken_over or not self._waiting, timeout_s)
             self._check_owner()
@@ -146,6 +147,6 @@ class LocalDelivery:
     def _check_owner(self) -> None:
         if self._was_taken_over:
             raise Refused(
-                f"stream {self._stream!r} was taken over by another program that writes to the same"
-                " results file: choose another --stream"
+                f"stream {self.record.stream!r} was taken over by another program that writes to"
+                " the same results file: choose another --stream"
             )

@@ -16,21 +16,20 @@ import logging
 import math
 import os
 import shlex
-import struct
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from offload.device.outbox import Entry, SpooledOutbox
-from offload.errors import PayloadError, RemoteProtocolError, SpoolError, SpoolFull
-from offload.messages import PROTOCOL_VERSION, Ended, Frame, Open, Outcome, OutcomeRange
+from offload.device.spool_records import entry_from, failed, packed
+from offload.errors import PayloadError, SpoolError
+from offload.messages import PROTOCOL_VERSION, Ended, Open
 from offload.spool import Record, Spool, left_behind
 from offload.throttle import Complaint
-from offload.wire import MOST_MESSAGE_BYTES, Piece, decode, encode
+from offload.wire import MOST_MESSAGE_BYTES, encode
 
 logger = logging.getLogger(__name__)
 
@@ -55,10 +54,6 @@ MOST_NAMED_STREAMS: Final = 5
 
 # The disk of a device that is told to end may be slow, but not so slow.
 CLOSE_TIMEOUT_S: Final = 10.0
-
-# A record begins with the run that wrote it and its number of capture times, which follow: they are
-# of that run's clock, and mean nothing to another. Then comes the message as it would be sent.
-_HEAD: Final = struct.Struct("=16sI")
 
 
 def open_spool(folder: Path, opening: Open, *, limit_bytes: int, is_named: bool = True) -> Spool:
@@ -202,7 +197,7 @@ class Spooler:
                 self._spool.append([self._record(outbox, each) for each in entries])
             except SpoolError as error:
                 how = "new frames are kept in memory only, as many as the window takes"
-                self._complain("spool_not_written", error, how=how)
+                self._complain("spool_not_written", str(error), how=how)
                 return False
             finally:
                 self._note_written(outbox, entries)
@@ -233,25 +228,23 @@ class Spooler:
         except SpoolError as error:
             # Frames go out in order, so all that come later wait for these.
             how = f"the stream waits for {outbox.stored_stop - first} frames on it; mend its disk"
-            self._complain("spool_not_read", error, how=how)
+            self._complain("spool_not_read", str(error), how=how)
             return False
-        entries = [self._entry(each, first) for each in records]
+        entries = [entry_from(each, first, run_id=self._run_id) for each in records]
         with self._work:
             outbox.put_back(entries)
             self._on_moved()
         return True
 
-    def _complain(self, name: str, error: SpoolError, *, how: str) -> None:
+    def _complain(self, name: str, reason: str, *, how: str) -> None:
         if self._complaints[name].is_due(time.monotonic()):
-            logger.error(name, extra={"reason": str(error), "how": how})
+            logger.error(name, extra={"reason": reason, "how": how})
 
     def _say_note(self) -> None:
         """Say that the file was found damaged while it was in use, and what became of it."""
         if self._spool.note != self._said_note and self._spool.can_write:
             self._said_note = self._spool.note
             logger.error("spool_damaged", extra={"reason": self._said_note})
-
-    # Entries as records.
 
     def _record(self, outbox: SpooledOutbox, entry: Entry) -> Record:
         try:
@@ -261,55 +254,13 @@ class Spooler:
             with self._work:
                 outbox.fail(entry, task="", reason=str(error))
             pieces = encode(entry.message())
-        content = self._content(entry.captured_s, pieces)
+        content = packed(pieces, entry.captured_s, run_id=self._run_id)
         if len(content) > self._spool.record_bytes:
             reason = f"it takes {len(content)} bytes, more than a record of this spool may"
             how = (
                 "a crash loses it, and so does an outage that fills the window: raise --spool-limit"
             )
-            self._complain(
-                "frame_not_spooled", SpoolFull(f"frame {entry.first}: {reason}"), how=how
-            )
-            ended = Ended(ranges=(_failed(entry.first, entry.stop, reason),))
-            content = self._content((), encode(ended))
+            self._complain("frame_not_spooled", f"frame {entry.first}: {reason}", how=how)
+            ended = Ended(ranges=(failed(entry.first, entry.stop, reason),))
+            content = packed(encode(ended), (), run_id=self._run_id)
         return Record(first=entry.first, stop=entry.stop, content=content)
-
-    def _content(self, captured_s: Sequence[float], pieces: Sequence[Piece]) -> bytes:
-        head = _HEAD.pack(self._run_id, len(captured_s))
-        times = struct.pack(f"={len(captured_s)}d", *captured_s)
-        return b"".join((head, times, *pieces))
-
-    def _entry(self, record: Record, first: int) -> Entry:
-        """Return what a record holds from frame ``first`` on; it may begin before."""
-        first = max(first, record.first)
-        if record.content is None:
-            return _lost(first, record.stop, "its record in the spool is damaged")
-        run_id, count = _HEAD.unpack_from(record.content)
-        start = _HEAD.size + 8 * count
-        times = struct.unpack_from(f"={count}d", record.content, _HEAD.size)
-        captured_s = list(times) if run_id == self._run_id else []
-        try:
-            message = decode(memoryview(record.content)[start:])
-        except RemoteProtocolError as error:
-            return _lost(first, record.stop, f"its record in the spool cannot be read: {error}")
-        if isinstance(message, Frame):
-            split = message.split
-            return Entry(first=record.first, frame=message, captured_s=captured_s, split=split)
-        assert isinstance(message, Ended), "only frames and ended frames are written"
-        ranges = [_from(first, each) for each in message.ranges if each.stop > first]
-        timed = sum(each.count for each in ranges if each.outcome is not Outcome.DROPPED)
-        return Entry(first=first, ranges=ranges, captured_s=captured_s[len(captured_s) - timed :])
-
-
-def _from(first: int, outcome: OutcomeRange) -> OutcomeRange:
-    known = max(0, first - outcome.first)
-    return replace(outcome, first=outcome.first + known, count=outcome.count - known)
-
-
-def _failed(first: int, stop: int, reason: str) -> OutcomeRange:
-    return OutcomeRange(first=first, count=stop - first, outcome=Outcome.FAILED, reason=reason)
-
-
-def _lost(first: int, stop: int, reason: str) -> Entry:
-    logger.error("frames_lost", extra={"first": first, "stop": stop, "why": reason})
-    return Entry(first=first, ranges=[_failed(first, stop, reason)])

@@ -9,38 +9,27 @@ tries again. Nothing here starts threads or logs, and one thread at a time may u
     for record in spool.read(spool.first, max_bytes=1 << 20): ...
     spool.release(acknowledged)
 
-``file`` is the file, within ``limits``; ``entries`` are the bytes in it; ``opening`` saves what it
-can of a damaged one, and ``access`` tries again where the disk fails.
+``folder`` knows whose files lie where; ``file`` is one of them, within ``limits``; ``entries`` are
+the bytes in it; ``opening`` saves what it can of a damaged one, and ``access`` tries again where
+the disk fails.
 """
 
-import fcntl
-import hashlib
-import os
-import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from offload.errors import ConfigurationError, LocalProtocolError, SpoolError, SpoolFull
 from offload.spool.access import SpoolAccess
 from offload.spool.entries import Entry, Kind
 from offload.spool.file import ROW_BYTES, Change, NoRoomError
+from offload.spool.folder import Left, left_behind, origin_of, spool_path
 from offload.spool.limits import MIN_LIMIT_BYTES, FileLimits
-from offload.spool.opening import peek
 
-# The version of the file's layout: what it says of its origin, and with that the rest.
-_LAYOUT: Final = 1
-
-# Of a stream's name, in the name of its file: enough to know it by.
-_READABLE_CHARACTERS: Final = 40
-
-# SQLite's files say by a lock on these bytes that somebody uses them.
-_LOCK_START: Final = 0x40000002
-_LOCK_BYTES: Final = 510
+__all__ = ["Left", "Record", "Spool", "left_behind", "spool_path"]
 
 T = TypeVar("T")
 
@@ -55,14 +44,6 @@ class Record:
     first: int
     stop: int
     content: bytes | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Left:
-    """A stream whose spool keeps frames, and how many."""
-
-    stream: str
-    frames: int
 
 
 class Spool:
@@ -82,7 +63,6 @@ class Spool:
         first: The first frame that is still needed.
         stop: One past the last frame. If it equals ``first``, the spool is empty. Both are 0 in a
             new spool, and outlive the program even where nothing is kept.
-        lost: Frames that `read` found damaged. A span counts once, however often it is read.
 
     Raises:
         ConfigurationError: The folder or file cannot be used, another program uses it, or the limit
@@ -111,12 +91,10 @@ class Spool:
         self._access = SpoolAccess(
             spool_path(folder, stream),
             self._limits,
-            origin=Entry(kind=Kind.ORIGIN, content=f"{_LAYOUT}\n{stream}\n{pipeline}".encode()),
+            origin=origin_of(stream, pipeline),
             clock=clock,
         )
         self.first, self.stop = self._access.position.first, self._access.position.stop
-        self.lost = 0
-        self._lost_before = 0
         # What the file knows of: where it begins, and whether all before is deleted.
         self._stored_first = self.first
         self._is_trimmed = False
@@ -267,7 +245,7 @@ class Spool:
             if entry is None or entry.stop <= at or entry.first >= self.stop:
                 continue
             if entry.first > at:
-                records.append(self._lose(at, entry.first))
+                records.append(Record(first=at, stop=entry.first, content=None))
                 at = entry.first
             read_bytes += len(entry.content)
             if len(records) >= max_records or (records and read_bytes > max_bytes):
@@ -275,7 +253,7 @@ class Spool:
             records.append(Record(first=entry.first, stop=entry.stop, content=entry.content))
             at = entry.stop
         if at < self.stop and len(records) < max_records:
-            records.append(self._lose(at, self.stop))
+            records.append(Record(first=at, stop=self.stop, content=None))
         return records
 
     def _recovering(self, use: Callable[[], T]) -> T:
@@ -288,44 +266,3 @@ class Spool:
             return use()
         except sqlite3.Error as error:
             raise SpoolError(f"{self._name} cannot be used: {error}") from error
-
-    def _lose(self, first: int, stop: int) -> Record:
-        self.lost += max(0, stop - max(first, self._lost_before))
-        self._lost_before = max(stop, self._lost_before)
-        return Record(first=first, stop=stop, content=None)
-
-
-def spool_path(folder: Path, stream: str) -> Path:
-    """Return where the spool of ``stream`` is: a name can hold what no file's name can."""
-    readable = re.sub(r"[^A-Za-z0-9._-]", "_", stream)[:_READABLE_CHARACTERS]
-    digest = hashlib.sha256(stream.encode()).hexdigest()[:16]
-    return folder / f"{readable}-{digest}.spool"
-
-
-def left_behind(folder: Path, *, besides: str) -> list[Left]:
-    """Return the other streams in ``folder`` whose spools keep frames.
-
-    Spools that cannot be read, or that another program uses, are left out. Nothing is changed.
-    """
-    found: list[Left] = []
-    for path in sorted(folder.glob("*.spool")):
-        if path == spool_path(folder, besides) or _is_in_use(path):
-            continue
-        notes = peek(path)
-        origin, position = notes.get(Kind.ORIGIN), notes.get(Kind.POSITION)
-        if origin is not None and position is not None and position.first < position.stop:
-            stream = origin.content.decode().split("\n")[1]
-            found.append(Left(stream=stream, frames=position.stop - position.first))
-    return found
-
-
-def _is_in_use(path: Path) -> bool:
-    try:
-        opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            fcntl.lockf(opened, fcntl.LOCK_SH | fcntl.LOCK_NB, _LOCK_BYTES, _LOCK_START)
-        finally:
-            os.close(opened)
-    except OSError:
-        return True
-    return False

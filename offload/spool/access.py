@@ -20,13 +20,17 @@ from pathlib import Path
 from typing import Final
 
 from offload.errors import ConfigurationError, HandshakeError, SpoolError
-from offload.spool.entries import Entry, Kind, durable_log_entries
+from offload.spool.entries import Entry, Kind, Unreadable, durable_log_entries
 from offload.spool.file import SpoolFile, is_damage, primary_code
 from offload.spool.limits import FileLimits
-from offload.spool.opening import exists, mend, open_sound, peek, set_aside
+from offload.spool.opening import exists, mend, open_sound, peek, remove, set_aside
 
 # How often a file that cannot be written is tried again: opening one reads all of it.
 RETRY_S: Final = 1.0
+
+# A disk that fails for a while may give later what it does not give now. But the stream waits for
+# that, so it does not do so for ever: what is on a bad sector is then given up.
+UNREADABLE_S: Final = 60.0
 
 # What is wrong with the disk, not with what the user named; any other error is the user's to mend.
 _DISK_ERRORS: Final = frozenset(
@@ -65,6 +69,8 @@ class SpoolAccess:
         self._file: SpoolFile | None = None
         self.can_write = False
         self._retry_at_s = clock()
+        # At the start nothing is waited for: without a position the stream could not begin.
+        self._give_up_at_s = clock()
         # If the file cannot be opened now, the stream goes on without what it keeps: where to then.
         self._expected_stop: int | None = None
         self._was_open = False
@@ -122,6 +128,8 @@ class SpoolAccess:
         Raises:
             SpoolError: It is something else, or cannot be mended now.
         """
+        if self.can_write:
+            self._give_up_at_s = self._clock() + UNREADABLE_S
         if primary_code(error) == sqlite3.SQLITE_FULL:
             # The connection is as good as before; at the next try the disk may have room again.
             raise SpoolError(f"{self._name} cannot be written: no space left on the disk")
@@ -129,10 +137,20 @@ class SpoolAccess:
             self.can_write = False
             self._put_off(f"{self._name} cannot be used: {error}")
             raise SpoolError(self._reason)
-        damaged, self._file = self.writable(), None
+        if not self.can_write:
+            # Opening it mends it.
+            self.writable()
+            return
+        damaged, self._file, self.can_write = self._file, None, False
         self._put_off(f"{self._name} is damaged: {error}")
         with self._translating():
-            self.note = mend(self._path, origin=self._origin, file=damaged, fault=str(error))
+            self.note = mend(
+                self._path,
+                origin=self._origin,
+                file=damaged,
+                fault=str(error),
+                unreadable=self._unreadable,
+            )
         self._retry_at_s = self._clock()
 
     def close(self) -> None:
@@ -144,7 +162,12 @@ class SpoolAccess:
     def remove(self) -> None:
         """Remove the file, once it is closed; if the disk does not let go of it, it stays."""
         with suppress(OSError):
-            self._path.unlink(missing_ok=True)
+            remove(self._path)
+
+    @property
+    def _unreadable(self) -> Unreadable:
+        is_over = self._clock() >= self._give_up_at_s
+        return Unreadable.LEAVE_OUT if is_over else Unreadable.RAISE
 
     def _open(self) -> None:
         with self._translating():
@@ -163,7 +186,9 @@ class SpoolAccess:
         self._was_open = True
 
     def _opened(self) -> SpoolFile:
-        opened = open_sound(self._path, self._limits, origin=self._origin)
+        opened = open_sound(
+            self._path, self._limits, origin=self._origin, unreadable=self._unreadable
+        )
         self.note = opened.note or self.note
         return opened.file
 

@@ -19,7 +19,7 @@ from binascii import crc32
 from collections.abc import Collection, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from enum import IntEnum
+from enum import Enum, IntEnum, auto
 from pathlib import Path
 from typing import Final
 
@@ -46,6 +46,13 @@ class Kind(IntEnum):
     RECORD = 0
     POSITION = 1
     ORIGIN = 2
+
+
+class Unreadable(Enum):
+    """What to do about pages that the disk does not give now, though it may later."""
+
+    RAISE = auto()
+    LEAVE_OUT = auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,27 +86,31 @@ def unseal(header: bytes, content: bytes) -> Entry | None:
     return Entry(kind=Kind(kind), first=first, stop=stop, content=content)
 
 
-def find_entries(path: Path, kinds: Collection[Kind]) -> Iterator[Entry]:
+def find_entries(
+    path: Path, kinds: Collection[Kind], unreadable: Unreadable = Unreadable.LEAVE_OUT
+) -> Iterator[Entry]:
     """Yield the whole entries in a spool's file and then in its log, later transactions later.
 
     Many are found more than once, and some that were deleted are found, too.
 
     Raises:
-        OSError: The file cannot be opened. Pages of it that cannot be read are left out.
+        OSError: The file cannot be opened, or a page cannot be read and is not to be left out.
     """
-    with closing(_RawPages(path)) as pages:
+    with closing(_RawPages(path, unreadable)) as pages:
         for number in range(1, pages.file_pages + 1):
             yield from _entries_on(number, pages, kinds)
-    yield from find_in_log(path, kinds)
+    yield from find_in_log(path, kinds, unreadable)
 
 
-def find_in_log(path: Path, kinds: Collection[Kind]) -> Iterator[Entry]:
+def find_in_log(
+    path: Path, kinds: Collection[Kind], unreadable: Unreadable = Unreadable.LEAVE_OUT
+) -> Iterator[Entry]:
     """Yield the whole entries in a spool's log, as `find_entries` does.
 
     Raises:
-        OSError: The file cannot be opened.
+        OSError: As for `find_entries`.
     """
-    with closing(_RawPages(path)) as pages:
+    with closing(_RawPages(path, unreadable)) as pages:
         for numbers in pages.replay_log():
             for number in numbers:
                 yield from _entries_on(number, pages, kinds)
@@ -118,7 +129,7 @@ def durable_log_entries(path: Path) -> list[Entry]:
     entries: list[Entry] = []
     newest: list[Entry] = []
     position = (0, 0)
-    with closing(_RawPages(path)) as pages:
+    with closing(_RawPages(path, Unreadable.LEAVE_OUT)) as pages:
         for numbers in pages.replay_log():
             found = [
                 replace(entry, content=b"")
@@ -140,8 +151,9 @@ class _RawPages:
     They are read by position and never mapped: a bad sector under a mapping kills the program.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._log = _read_log(path)
+    def __init__(self, path: Path, unreadable: Unreadable) -> None:
+        self._unreadable = unreadable
+        self._log = _read_log(path, unreadable)
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         file_bytes = os.fstat(self._file).st_size
         self._replayed: dict[int, bytes] = {}
@@ -152,13 +164,16 @@ class _RawPages:
         os.close(self._file)
 
     def page(self, number: int) -> bytes:
-        """Return a page, or less than one if it cannot be read or there is none."""
+        """Return a page, or less than one if it is left out or there is none."""
         if number in self._replayed:
             return self._replayed[number]
+        if number == 0:
+            return b""
         try:
             return os.pread(self._file, PAGE_BYTES, (number - 1) * PAGE_BYTES)
         except OSError:
-            # A bad sector, of which what lies elsewhere knows nothing; or the number is 0.
+            if self._unreadable is Unreadable.RAISE:
+                raise
             return b""
 
     def replay_log(self) -> Iterator[list[int]]:
@@ -183,11 +198,15 @@ class _RawPages:
             yield numbers
 
 
-def _read_log(path: Path) -> bytes:
+def _read_log(path: Path, unreadable: Unreadable) -> bytes:
     try:
         return log_path(path).read_bytes()
+    except FileNotFoundError:
+        # There is one only while the file is in use, and after the program was killed.
+        return b""
     except OSError:
-        # There is none, unless the program was killed; or all of it is on a bad sector.
+        if unreadable is Unreadable.RAISE:
+            raise
         return b""
 
 

@@ -22,6 +22,7 @@ from offload.spool.entries import (
     PAGE_BYTES,
     Entry,
     Kind,
+    Unreadable,
     durable_log_entries,
     find_entries,
     find_in_log,
@@ -60,20 +61,23 @@ class _DamagedError(Exception):
         self.file = file
 
 
-def open_sound(path: Path, limits: FileLimits, *, origin: Entry) -> Opened:
+def open_sound(path: Path, limits: FileLimits, *, origin: Entry, unreadable: Unreadable) -> Opened:
     """Open the file for writing, made new if there is none, mended if it is damaged.
 
     Args:
         path: The file, in a folder that exists.
         limits: How large it may grow.
         origin: Says whose the file is, if it is new, or does not tell any more.
+        unreadable: What to do about pages of a damaged file that cannot be read.
 
     Raises:
         OSError: It cannot be made, or read.
-        SpoolError: It is damaged and cannot be mended.
+        SpoolError: It is damaged and cannot be mended now.
         sqlite3.Error: It cannot be opened; BUSY: another program has it.
     """
     _finish(path)
+    with suppress(OSError):
+        _remove_partial(path)
     # SQLite would let everybody read it, and would not say what is wrong with the place.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     if not os.access(path.parent, os.W_OK | os.X_OK):
@@ -81,14 +85,18 @@ def open_sound(path: Path, limits: FileLimits, *, origin: Entry) -> Opened:
     try:
         return Opened(file=_open_checked(path, limits, origin))
     except _DamagedError as damaged:
-        note = mend(path, origin=origin, file=damaged.file, fault=str(damaged))
+        note = mend(
+            path, origin=origin, file=damaged.file, fault=str(damaged), unreadable=unreadable
+        )
     try:
         return Opened(file=_open_checked(path, limits, origin), note=note)
     except _DamagedError as damaged:
         raise SpoolError(f"spool {str(path)!r} is damaged again: {damaged}") from damaged
 
 
-def mend(path: Path, *, origin: Entry, file: SpoolFile | None, fault: str) -> str:
+def mend(
+    path: Path, *, origin: Entry, file: SpoolFile | None, fault: str, unreadable: Unreadable
+) -> str:
     """Put a new file with all that can be read in the place of a damaged one, and say so.
 
     Args:
@@ -96,12 +104,14 @@ def mend(path: Path, *, origin: Entry, file: SpoolFile | None, fault: str) -> st
         origin: Says whose it is, if the damaged file does not tell.
         file: The connection to the damaged file, if there is one; it is closed.
         fault: What is wrong with it.
+        unreadable: What to do about pages of it that cannot be read.
 
     Raises:
-        SpoolError: No new file can be written. The damaged one stays where it is.
+        SpoolError: No new file can be written, or pages cannot be read that are not to be left
+            out. The damaged file stays where it is.
     """
     try:
-        _salvage(path, origin)
+        _salvage(path, origin, unreadable)
     except (OSError, sqlite3.Error) as error:
         raise SpoolError(
             f"spool {str(path)!r} is damaged ({fault}) and cannot be mended: {error}"
@@ -159,21 +169,44 @@ def _open_checked(path: Path, limits: FileLimits, origin: Entry) -> SpoolFile:
     return file
 
 
-def _salvage(path: Path, origin: Entry) -> None:
-    """Write all that can be read of the spool at ``path`` to a new file, and leave the old one."""
-    partial = path.with_name(f"{path.name}.partial")
-    for each in (partial, log_path(partial)):
+def remove(path: Path) -> None:
+    """Remove a spool that is closed, and what an earlier mending may have left of it.
+
+    Raises:
+        OSError: The disk does not let go of it.
+    """
+    for each in (path, log_path(path), _salvaged(path)):
         each.unlink(missing_ok=True)
+    _remove_partial(path)
+
+
+def _salvage(path: Path, origin: Entry, unreadable: Unreadable) -> None:
+    """Write all that can be read of the spool at ``path`` to a new file, and leave the old one."""
+    _remove_partial(path)
+    try:
+        _write_partial(path, origin, unreadable)
+        _partial(path).replace(_salvaged(path))
+    except (OSError, sqlite3.Error):
+        # It would lie beside the limit. A disk that does not let go of it is asked again later.
+        with suppress(OSError):
+            _remove_partial(path)
+        raise
+    _sync(path.parent)
+
+
+def _write_partial(path: Path, origin: Entry, unreadable: Unreadable) -> None:
+    partial = _partial(path)
     os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     # More may be found than was kept, if it cannot be told what was deleted.
-    file = SpoolFile.for_writing(partial, _NO_LIMITS)
-    try:
+    with closing(SpoolFile.for_writing(partial, _NO_LIMITS)) as file:
         file.begin(origin)
-        _copy(path, file)
-    finally:
-        file.close()
-    partial.replace(_salvaged(path))
-    _sync(path.parent)
+        _copy(path, file, unreadable)
+
+
+def _remove_partial(path: Path) -> None:
+    partial = _partial(path)
+    for each in (partial, log_path(partial)):
+        each.unlink(missing_ok=True)
 
 
 def _finish(path: Path) -> Path | None:
@@ -210,16 +243,16 @@ def set_aside(path: Path) -> Path:
     return aside
 
 
-def _copy(path: Path, file: SpoolFile) -> None:
+def _copy(path: Path, file: SpoolFile, unreadable: Unreadable) -> None:
     notes: dict[Kind, Entry] = {}
-    for entry in find_entries(path, _NOTES):
+    for entry in find_entries(path, _NOTES, unreadable):
         _keep_newest(notes, entry)
     position = notes.pop(Kind.POSITION, None)
     first = 0 if position is None else position.first
     # What was deleted may still be found, too; it is not needed.
-    records = (each for each in find_entries(path, {Kind.RECORD}) if each.stop > first)
+    found = find_entries(path, {Kind.RECORD}, unreadable)
     span = _Span()
-    file.copy(span.covering(records))
+    file.copy(span.covering(each for each in found if each.stop > first))
     if position is None:
         position = Entry(kind=Kind.POSITION, first=span.first, stop=span.stop)
     file.copy([*notes.values(), replace(position, stop=max(position.stop, span.stop))])
@@ -245,6 +278,10 @@ class _Span:
             self.first = min(self.first, each.first) if self.stop else each.first
             self.stop = max(self.stop, each.stop)
             yield each
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f"{path.name}.partial")
 
 
 def _salvaged(path: Path) -> Path:
