@@ -95,7 +95,8 @@ class Stream:
 
     Attributes:
         stored_seq: Where the store has it, with the state that its tasks have once it is at rest.
-            None if that is not so any more: another server has moved the stream on.
+            None if that is not so any more: another server has opened the stream since.
+        epoch: That of the record with which it was opened.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class Stream:
         self.link: DeviceLink | None = None
         self.waiting = WaitingFrames(memory)
         self.stored_seq: int | None = None
+        self.epoch = 0
         self.put = put
         self.picture: object = None
         self._picture_lock = threading.Lock()
@@ -131,9 +133,10 @@ class Stream:
             for split in app.pipeline.splits
         }
 
-    def go_on_at(self, next_seq: int) -> None:
-        """Take note of where the device goes on."""
+    def go_on_at(self, next_seq: int, *, epoch: int) -> None:
+        """Take note of where the device goes on, while nothing of the stream is under way."""
         self.stored_seq = self.counts.next_seq = next_seq
+        self.epoch = epoch
 
     def submit_frame(self, frame: Frame) -> None:
         """Run the frame's tasks on the lane; its outcome goes to the writer in order.
@@ -177,7 +180,7 @@ class Stream:
         """Hand frames that ended on the device to the writer, in order with the others."""
         for each in ranges:
             self.waiting.enter(0)
-            finished = Finished(stream=self.name, outcome=each)
+            finished = Finished(stream=self.name, epoch=self.epoch, outcome=each)
             self._lane.submit(free=_nothing, ordered=partial(self._pass_on, finished))
 
     def submit_end(self, next_seq: int) -> None:
@@ -192,7 +195,10 @@ class Stream:
             state = self.bound.snapshot()
         except TaskError as error:
             logger.error("state_not_kept", extra={"stream": self.name, "reason": str(error)})
-        self.put(Finished(stream=self.name, outcome=nothing, state=state, closes=True))
+        end = Finished(
+            stream=self.name, epoch=self.epoch, outcome=nothing, state=state, closes=True
+        )
+        self.put(end)
 
     def _pass_on(self, finished: Finished, _: object) -> None:
         self.put(finished)
@@ -280,6 +286,7 @@ class CloudServer:
             frames = sum(each.outcome.count for each in unwritten)
             why = "the disk did not take them in time: their devices will send them again"
             logger.error("results_not_written", extra={"frames": frames, "why": why})
+        self._links.refusals.look(math.inf)
         write_summary(self._options.summary, self._summary())
         if unwritten or not drained:
             # A task or a disk hangs, and would hold up the end of the process for ever.
@@ -373,16 +380,19 @@ class CloudServer:
             if stream is not None and stream.owner == request.owner:
                 # Frames of an older session come first.
                 await stream.waiting.are_over.wait()
+            lookup = self._loop.run_in_executor(None, find_standing, self._store, request)
             try:
-                standing = await self._loop.run_in_executor(
-                    None, find_standing, self._store, request
-                )
+                standing = await asyncio.shield(lookup)
                 self._enter_stream(link, request.opening, app, standing)
             except AuthError as error:
                 link.refuse(RefusalCode.OWNER, str(error))
             except OffloadError as error:
                 logger.error("stream_not_opened", extra={"reason": str(error)})
                 link.refuse(RefusalCode.INTERNAL, f"stream cannot be opened: {error}")
+            except asyncio.CancelledError:
+                # Else it could open the stream in the store after the next device has.
+                await asyncio.wait([lookup])
+                raise
 
     def _enter_stream(self, link: DeviceLink, opening: Open, app: App, standing: Standing) -> None:
         name, next_seq = standing.record.stream, standing.next_seq
@@ -391,7 +401,7 @@ class CloudServer:
             # Another server has moved it on: its tasks' state is that of the store.
             self._streams.forget(kept)
         stream = self._streams.enter(name, partial(self._make_stream, app, standing))
-        stream.go_on_at(next_seq)
+        stream.go_on_at(next_seq, epoch=standing.record.epoch)
         del self._opening[link]
         stream.link, self._stream_of[link] = link, stream
         link.session.accept(
@@ -483,7 +493,7 @@ class CloudServer:
         self._loop.call_soon_threadsafe(self._give_up, stale)
 
     def _give_up(self, stale: Sequence[Finished]) -> None:
-        """End the sessions of streams that another server has moved on; nothing is acknowledged."""
+        """End the sessions of streams that another server has opened; nothing is acknowledged."""
         # What was stored before comes first.
         self.acknowledge_stored()
         for each in stale:
@@ -493,7 +503,11 @@ class CloudServer:
             if stream.is_stale:
                 continue
             stream.stored_seq = None
-            reason = f"another server that keeps the same results has taken stream {stream.name!r}"
+            reason = (
+                f"another server that keeps the same results has taken stream {stream.name!r}"
+                if self._store.durable
+                else f"stream {stream.name!r} is forgotten: too many others were used since"
+            )
             logger.warning("stream_moved_on", extra={"stream": stream.name, "reason": reason})
             if stream.link is not None:
                 stream.link.refuse(RefusalCode.INTERNAL, reason)

@@ -390,8 +390,10 @@ class DeviceRun:
             last_task=self._pipeline.names[-1],
             snapshot=self._snapshot,
         )
+        assert isinstance(self._delivery, LocalDelivery)
         finished = Finished(
             stream=self._options.stream,
+            epoch=self._delivery.record.epoch,
             outcome=settled.outcome,
             split=len(self._pipeline),
             captured_at=work.context.captured_at,
@@ -399,7 +401,6 @@ class DeviceRun:
             value=settled.value,
             state=settled.state,
         )
-        assert isinstance(self._delivery, LocalDelivery)
         self._delivery.put_finished(finished, captured_s=[work.captured_s])
 
     def _absorb(self) -> None:

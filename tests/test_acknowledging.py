@@ -11,6 +11,7 @@ from offload.wire import encode
 def finished(seq: int, outcome: Outcome = Outcome.RESULT, *, reason: str = "") -> Finished:
     return Finished(
         stream="s",
+        epoch=1,
         outcome=OutcomeRange(first=seq, count=1, outcome=outcome, task=reason, reason=reason),
         received_s=float(seq),
         task_seconds={1: 0.25},
@@ -61,5 +62,5 @@ def test_the_longest_reasons_fit_their_message() -> None:
 
 def test_what_ended_on_the_device_is_covered_and_not_told_back() -> None:
     dropped = OutcomeRange(first=1, count=3, outcome=Outcome.DROPPED)
-    (message,) = said(finished(0), Finished(stream="s", outcome=dropped))
+    (message,) = said(finished(0), Finished(stream="s", epoch=1, outcome=dropped))
     assert (message.next_seq, message.exceptions, len(message.residences_s)) == (4, (), 1)

@@ -34,7 +34,8 @@ def test_a_stream_that_another_program_goes_on_with_ends_with_the_reason(tmp_pat
     store = SqliteResults(tmp_path / "results.db")
     with closing(LocalDelivery(store, record(store))) as delivery:
         with closing(SqliteResults(tmp_path / "results.db")) as other:
-            other.commit([StreamCommit(stream="s", first_seq=0, next_seq=5, at=2.0)])
+            epoch = record(other).epoch
+            other.commit([StreamCommit(stream="s", epoch=epoch, first_seq=0, next_seq=5, at=2.0)])
         delivery.put_ended(filtered(0), captured_s=[1.0])
         with pytest.raises(Refused, match="'s' was taken over by another program"):
             delivery.finish(timeout_s=LONG_S)

@@ -26,7 +26,13 @@ def store_with(*, next_seq: int, ended: Sequence[OutcomeRange] = ()) -> MemoryRe
     store = MemoryResults()
     find_standing(store, request())
     commit = StreamCommit(
-        stream="s", first_seq=0, ended=tuple(ended), next_seq=next_seq, state=b"state", at=1.0
+        stream="s",
+        epoch=1,
+        first_seq=0,
+        ended=tuple(ended),
+        next_seq=next_seq,
+        state=b"state",
+        at=1.0,
     )
     assert store.commit([commit]) == []
     return store
@@ -70,17 +76,17 @@ def test_a_device_that_was_promised_more_is_believed_and_the_log_says_what_that_
     assert "--results" in why
 
 
-class MovedMeanwhile(MemoryResults):
-    """A store that another server moves on as soon as a stream was asked for."""
+class OpenedMeanwhile(MemoryResults):
+    """A store in which another server opens a stream as soon as it was asked for."""
 
     def commit(self, commits: Sequence[StreamCommit]) -> list[StreamCommit]:
-        super().commit([StreamCommit(stream="s", first_seq=0, next_seq=1, at=1.0)])
+        find_standing(self, request())
         return super().commit(commits)
 
 
-def test_a_stream_that_is_moved_on_while_it_is_opened_is_not_opened() -> None:
-    with pytest.raises(ResultsError, match="moved on by another server meanwhile"):
-        find_standing(MovedMeanwhile(), request(position=8))
+def test_a_stream_that_is_opened_elsewhere_while_it_is_opened_is_not_opened() -> None:
+    with pytest.raises(ResultsError, match="opened at another server meanwhile"):
+        find_standing(OpenedMeanwhile(), request(position=8))
 
 
 def test_two_servers_find_a_stream_at_the_same_place(tmp_path: Path) -> None:
@@ -88,5 +94,6 @@ def test_two_servers_find_a_stream_at_the_same_place(tmp_path: Path) -> None:
     with closing(SqliteResults(path)) as one, closing(SqliteResults(path)) as other:
         stores: list[ResultsStore] = [one, other]
         assert [find_standing(each, request()).next_seq for each in stores] == [0, 0]
-        one.commit([StreamCommit(stream="s", first_seq=0, next_seq=7, at=1.0)])
+        epoch = find_standing(one, request()).record.epoch
+        one.commit([StreamCommit(stream="s", epoch=epoch, first_seq=0, next_seq=7, at=1.0)])
         assert find_standing(other, request()).next_seq == 7

@@ -1,6 +1,8 @@
 """Refusals are all counted; those that come by the thousand are said together."""
 
 import logging
+import math
+import time
 
 import pytest
 
@@ -41,3 +43,20 @@ def test_devices_that_find_the_server_full_are_one_line_a_minute_with_their_numb
     refusals.note("busy", "b:2", "server is full")
     assert said(caplog)[2:] == [("busy", "b:2", 1)]
     assert refusals.counts == {"busy": 1002}
+
+
+def test_what_was_kept_back_is_said_a_minute_later_or_at_the_end_though_no_more_come(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    refusals = Refusals()
+    for at_s in (time.monotonic() + 2 * throttle.COMPLAIN_EVERY_S, math.inf):
+        for number in range(3):
+            refusals.note("busy", f"a:{number}", "server is full")
+        said_before = len(said(caplog))
+        refusals.look(time.monotonic())
+        assert len(said(caplog)) == said_before
+        refusals.look(at_s)
+        refusals.look(at_s)
+        assert said(caplog)[said_before][:2] == ("busy", "a:2")
+        assert len(said(caplog)) == said_before + 1
+    assert sum(times for _, _, times in said(caplog) if isinstance(times, int)) == 6

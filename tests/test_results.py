@@ -62,6 +62,11 @@ def open_stream(
     return store.open_stream(stream=stream, device="pi", app=app, owner=owner, now=100.0)
 
 
+def look(store: ResultsStore, stream: str = "s") -> StreamRecord:
+    """Return what is stored of a stream; a stranger who asks for it does not open it."""
+    return open_stream(store, stream, owner="stranger")
+
+
 def result(seq: int, value: object = None) -> Result:
     return Result(
         seq=seq, captured_at=seq + 0.5, received_at=1000.0 + seq, split=3, value=pack_result(value)
@@ -72,9 +77,11 @@ def ended(first: int, count: int, outcome: Outcome) -> OutcomeRange:
     return OutcomeRange(first=first, count=count, outcome=outcome, task="find", reason="no ball")
 
 
-def results_commit(first: int, stop: int, *, stream: str = "s") -> StreamCommit:
+def results_commit(first: int, stop: int, *, stream: str = "s", epoch: int = 1) -> StreamCommit:
     found = tuple(result(seq, {"seq": seq}) for seq in range(first, stop))
-    return StreamCommit(stream=stream, first_seq=first, results=found, next_seq=stop, at=5.0)
+    return StreamCommit(
+        stream=stream, epoch=epoch, first_seq=first, results=found, next_seq=stop, at=5.0
+    )
 
 
 def rows(path: Path, query: str) -> list[Any]:
@@ -87,7 +94,9 @@ def rows(path: Path, query: str) -> list[Any]:
 
 def test_a_new_stream_starts_at_position_zero(store: ResultsStore) -> None:
     record = open_stream(store)
-    expected = StreamRecord(stream="s", device="pi", app="ball", owner="home", opened_at=100.0)
+    expected = StreamRecord(
+        stream="s", device="pi", app="ball", owner="home", opened_at=100.0, epoch=1
+    )
     assert record == expected
     assert record.next_seq == 0
 
@@ -96,6 +105,7 @@ def test_every_outcome_moves_the_position_and_is_counted(store: ResultsStore) ->
     open_stream(store)
     commit = StreamCommit(
         stream="s",
+        epoch=1,
         first_seq=0,
         results=(result(0), result(4)),
         ended=(
@@ -116,10 +126,9 @@ def test_state_and_closing_time_stay_unless_a_commit_brings_new_ones(store: Resu
     open_stream(store)
     store.commit([replace(results_commit(0, 1), state=b"one", closed_at=200.0)])
     store.commit([results_commit(1, 2)])
-    seen_by_a_stranger = open_stream(store, owner="other")
-    assert (seen_by_a_stranger.state, seen_by_a_stranger.closed_at) == (b"one", 200.0)
+    assert (look(store).state, look(store).closed_at) == (b"one", 200.0)
     store.commit([replace(results_commit(2, 3), state=b"two")])
-    assert open_stream(store).state == b"two"
+    assert look(store).state == b"two"
 
 
 def test_opening_a_closed_stream_again_marks_it_as_open(store: ResultsStore) -> None:
@@ -136,18 +145,20 @@ def test_a_stream_keeps_its_owner_and_app_and_what_others_ask_changes_nothing(
     store.commit([replace(results_commit(0, 1), closed_at=200.0)])
     record = open_stream(store, **changed)
     assert (record.owner, record.app, record.closed_at) == ("home", "ball", 200.0)
+    assert store.commit([results_commit(1, 2)]) == []
 
 
 def test_streams_do_not_share_positions(store: ResultsStore) -> None:
-    open_stream(store, "a")
-    open_stream(store, "b")
-    store.commit([results_commit(0, 3, stream="a"), results_commit(0, 1, stream="b")])
-    assert [open_stream(store, name).next_seq for name in ("a", "b")] == [3, 1]
+    for name, stop in (("a", 3), ("b", 1)):
+        epoch = open_stream(store, name).epoch
+        store.commit([results_commit(0, stop, stream=name, epoch=epoch)])
+    assert [look(store, name).next_seq for name in ("a", "b")] == [3, 1]
 
 
 def commit_at(first: int, stop: int, *parts: Result | OutcomeRange) -> StreamCommit:
     return StreamCommit(
         stream="s",
+        epoch=1,
         first_seq=first,
         results=tuple(each for each in parts if isinstance(each, Result)),
         ended=tuple(each for each in parts if isinstance(each, OutcomeRange)),
@@ -168,7 +179,6 @@ def commit_at(first: int, stop: int, *parts: Result | OutcomeRange) -> StreamCom
         commit_at(2, 3, ended(2, 1, Outcome.RESULT)),
         commit_at(2, 3, ended(2, 0, Outcome.DROPPED)),
         commit_at(2, MAX_SEQ + 1),
-        results_commit(0, 1, stream="never opened"),
     ],
 )
 def test_a_commit_that_contradicts_itself_leaves_nothing_of_its_batch(
@@ -176,12 +186,11 @@ def test_a_commit_that_contradicts_itself_leaves_nothing_of_its_batch(
 ) -> None:
     open_stream(store)
     store.commit([results_commit(0, 2)])
-    open_stream(store, "neighbour")
+    other = open_stream(store, "neighbour")
     with pytest.raises(LocalProtocolError):
-        store.commit([results_commit(0, 5, stream="neighbour"), bad])
-    assert (open_stream(store).next_seq, open_stream(store).results) == (2, 2)
-    assert open_stream(store, "neighbour").next_seq == 0
-    assert open_stream(store, "neighbour").results == 0
+        store.commit([results_commit(0, 5, stream="neighbour", epoch=other.epoch), bad])
+    assert (look(store).next_seq, look(store).results) == (2, 2)
+    assert look(store, "neighbour") == other
 
 
 def test_a_store_goes_on_after_a_refused_commit(store: ResultsStore) -> None:
@@ -189,17 +198,20 @@ def test_a_store_goes_on_after_a_refused_commit(store: ResultsStore) -> None:
     with pytest.raises(LocalProtocolError):
         store.commit([results_commit(0, 1), commit_at(1, 0)])
     store.commit([results_commit(0, 1)])
-    assert open_stream(store).next_seq == 1
+    assert look(store).next_seq == 1
 
 
 @pytest.mark.parametrize(
     "stale",
     [
+        # Its frames fit, and yet the stream was opened again.
+        results_commit(2, 4, epoch=0),
         results_commit(1, 4),
         # All of its frames are new, and yet those between are missing.
         results_commit(3, 5),
         replace(commit_at(1, 5, result(2)), state=b"stale", closed_at=9.0),
         replace(commit_at(0, 0), closed_at=9.0),
+        results_commit(0, 1, stream="never opened"),
     ],
 )
 def test_of_a_batch_only_the_stale_commit_is_left_out(
@@ -207,12 +219,12 @@ def test_of_a_batch_only_the_stale_commit_is_left_out(
 ) -> None:
     open_stream(store)
     store.commit([replace(results_commit(0, 2), state=b"kept")])
-    before = open_stream(store)
-    open_stream(store, "neighbour")
-    other = results_commit(0, 5, stream="neighbour")
+    before = look(store)
+    epoch = open_stream(store, "neighbour").epoch
+    other = results_commit(0, 5, stream="neighbour", epoch=epoch)
     assert store.commit([stale, other]) == [stale]
-    assert open_stream(store) == before
-    assert open_stream(store, "neighbour").next_seq == 5
+    assert look(store) == before
+    assert look(store, "neighbour").next_seq == 5
     assert store.ended_between("s", 0, 2) == []
 
 
@@ -220,25 +232,34 @@ def test_what_one_transaction_has_moved_on_is_stale_behind_it(store: ResultsStor
     open_stream(store)
     again = results_commit(0, 3)
     assert store.commit([results_commit(0, 2), again, results_commit(2, 4)]) == [again]
-    assert (open_stream(store).next_seq, open_stream(store).results) == (4, 4)
+    assert (look(store).next_seq, look(store).results) == (4, 4)
 
 
-def test_of_two_programs_on_one_file_the_first_one_moves_a_stream_on(path: Path) -> None:
+def test_of_two_programs_on_one_file_only_the_one_that_opened_a_stream_last_moves_it_on(
+    path: Path,
+) -> None:
     with closing(SqliteResults(path)) as one, closing(SqliteResults(path)) as other:
-        open_stream(one)
-        assert open_stream(other).next_seq == 0
-        assert other.commit([results_commit(0, 2)]) == []
-        late = results_commit(0, 3)
+        first = open_stream(one).epoch
+        assert one.commit([results_commit(0, 1, epoch=first)]) == []
+        second = open_stream(other).epoch
+        # Nothing was stored meanwhile, so its position fits.
+        late = results_commit(1, 3, epoch=first)
         assert one.commit([late]) == [late]
-        assert one.commit([results_commit(2, 3)]) == []
+        assert other.commit([results_commit(1, 2, epoch=second)]) == []
+        assert one.commit([results_commit(2, 3, epoch=open_stream(one).epoch)]) == []
     assert rows(path, "SELECT seq FROM results ORDER BY seq") == [(0,), (1,), (2,)]
+
+
+def test_a_stream_that_was_opened_again_is_another_epoch(store: ResultsStore) -> None:
+    epochs = [open_stream(store).epoch for _ in range(3)]
+    assert epochs == [1, 2, 3]
+    assert look(store).epoch == 3
 
 
 def test_a_stream_that_was_acknowledged_elsewhere_may_go_on_past_a_gap(store: ResultsStore) -> None:
     open_stream(store)
     store.commit([commit_at(0, 500), results_commit(500, 501)])
-    record = open_stream(store)
-    assert (record.next_seq, record.results) == (501, 1)
+    assert (look(store).next_seq, look(store).results) == (501, 1)
 
 
 def test_frames_without_a_result_are_told_again(store: ResultsStore) -> None:
@@ -270,7 +291,7 @@ def test_one_thread_commits_while_others_open_streams(store: ResultsStore) -> No
     for thread in threads:
         thread.join()
     assert len({each.stream for each in opened}) == 40
-    assert open_stream(store).results == 40
+    assert look(store).results == 40
 
 
 def test_only_the_file_is_durable(path: Path) -> None:
@@ -284,12 +305,15 @@ def test_memory_forgets_the_stream_that_was_not_used_for_longest(
 ) -> None:
     monkeypatch.setattr(results_module, "MAX_MEMORY_STREAMS", 2)
     store = MemoryResults()
-    open_stream(store, "a")
-    open_stream(store, "b")
-    store.commit([results_commit(0, 1, stream="b"), results_commit(0, 1, stream="a")])
+    a, b = (
+        results_commit(0, 1, stream=name, epoch=open_stream(store, name).epoch) for name in "ab"
+    )
+    store.commit([b, a])
     open_stream(store, "c")
     assert open_stream(store, "a").next_seq == 1
+    # Whoever had opened it before it was forgotten does not get it back by this.
     assert open_stream(store, "b").next_seq == 0
+    assert store.commit([b]) == [b]
 
 
 # The file
@@ -300,11 +324,10 @@ def test_a_file_that_is_opened_again_has_everything(path: Path) -> None:
         open_stream(store)
         commit = replace(results_commit(0, 2), ended=(ended(2, 1, Outcome.FILTERED),), next_seq=3)
         store.commit([replace(commit, state=b"state")])
-        before = open_stream(store)
+        before = look(store)
     with closing(SqliteResults(path)) as store:
-        assert (
-            store.open_stream(stream="s", device="x", app="ball", owner="home", now=9.0) == before
-        )
+        again = store.open_stream(stream="s", device="x", app="ball", owner="home", now=9.0)
+        assert again == replace(before, epoch=2)
 
 
 def test_what_is_committed_survives_the_process_being_killed(path: Path) -> None:
@@ -314,7 +337,8 @@ def test_what_is_committed_survives_the_process_being_killed(path: Path) -> None
         "store = open_results('sqlite:' + sys.argv[1])\n"
         "store.open_stream(stream='s', device='pi', app='ball', owner='home', now=1.0)\n"
         "found = Result(seq=0, captured_at=1.0, received_at=2.0, split=1, value=b'\\x07')\n"
-        "commit = StreamCommit(stream='s', first_seq=0, results=(found,), next_seq=1, at=2.0)\n"
+        "commit = StreamCommit(stream='s', epoch=1, first_seq=0, results=(found,),\n"
+        "    next_seq=1, at=2.0)\n"
         "store.commit([commit])\n"
         "os.kill(os.getpid(), 9)\n"
     )
@@ -401,7 +425,7 @@ def test_a_write_that_sqlite_refuses_is_a_results_error_and_stores_nothing(path:
         with pytest.raises(ResultsError, match=r"cannot be written .*: disk is full") as caught:
             store.commit([results_commit(0, 2), results_commit(2, 3)])
         assert isinstance(caught.value.__cause__, sqlite3.Error)
-        assert (open_stream(store).next_seq, open_stream(store).results) == (0, 0)
+        assert (look(store).next_seq, look(store).results) == (0, 0)
         store.commit([results_commit(0, 2)])
 
 
@@ -418,6 +442,33 @@ def test_a_closed_file_refuses_in_words(path: Path) -> None:
 
 
 # Opening
+
+
+def write_without_epochs(path: Path) -> None:
+    """Write a file as version 0.1 did, with a stream that has a result."""
+    with closing(SqliteResults(path)) as store:
+        open_stream(store)
+        store.commit([results_commit(0, 1)])
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("ALTER TABLE streams DROP COLUMN epoch")
+
+
+def test_a_file_of_an_older_version_goes_on(path: Path) -> None:
+    write_without_epochs(path)
+    with closing(SqliteResults(path)) as store, closing(SqliteResults(path)) as other:
+        first = open_stream(store)
+        assert (first.next_seq, first.epoch) == (1, 1)
+        assert open_stream(other).epoch == 2
+        late = results_commit(1, 2, epoch=first.epoch)
+        assert store.commit([late]) == [late]
+
+
+def test_a_file_of_an_older_version_can_be_read_and_stays_as_it_is(path: Path) -> None:
+    write_without_epochs(path)
+    assert rows(path, "SELECT seq FROM results") == [(0,)]
+    assert "epoch" not in [
+        name for (name,) in rows(path, "SELECT name FROM pragma_table_info('streams')")
+    ]
 
 
 @pytest.mark.parametrize("name", [":memory:", "a b?mode=ro#%41.db", "ü.db"])
@@ -725,7 +776,13 @@ def filled(path: Path) -> Path:
         store.commit(
             [
                 StreamCommit(
-                    stream="ü", first_seq=0, results=first, ended=others, next_seq=5, at=5.0
+                    stream="ü",
+                    epoch=1,
+                    first_seq=0,
+                    results=first,
+                    ended=others,
+                    next_seq=5,
+                    at=5.0,
                 ),
                 results_commit(0, 100, stream="b"),
             ]

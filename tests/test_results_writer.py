@@ -56,14 +56,16 @@ def record(store: ResultsStore, stream: str = "a") -> StreamRecord:
 def finished(seq: int, *, stream: str = "a", state: int | None = None) -> Finished:
     return Finished(
         stream=stream,
+        epoch=1,
         outcome=OutcomeRange(first=seq, count=1, outcome=Outcome.RESULT),
         value=pack_result(seq),
         state=None if state is None else {"total": state},
     )
 
 
-def ended(first: int, count: int, outcome: Outcome) -> Finished:
-    return Finished(stream="a", outcome=OutcomeRange(first=first, count=count, outcome=outcome))
+def ended(first: int, count: int, outcome: Outcome, *, epoch: int = 1) -> Finished:
+    ranged = OutcomeRange(first=first, count=count, outcome=outcome)
+    return Finished(stream="a", epoch=epoch, outcome=ranged)
 
 
 def ignore(_: list[Finished]) -> None:
@@ -205,7 +207,7 @@ def test_the_end_of_a_stream_is_stored_and_counts_no_frame(
     writer = new_writer(store, wall_clock=lambda: 77.0)
     nothing = OutcomeRange(first=1, count=0, outcome=Outcome.DROPPED)
     writer.put(finished(0))
-    writer.put(Finished(stream="a", outcome=nothing, closes=True))
+    writer.put(Finished(stream="a", epoch=1, outcome=nothing, closes=True))
     assert writer.close(timeout_s=LONG_S) == []
     with closing(results_sqlite.connect_reader(path)) as reader:
         row = reader.execute(
@@ -255,7 +257,7 @@ def test_closing_while_the_file_is_locked_says_that_something_is_lost(
     assert committed.batches == []
 
 
-def test_of_a_batch_only_what_another_program_has_moved_on_is_stale(
+def test_of_a_batch_only_what_another_program_has_opened_since_is_stale(
     store: SqliteResults, path: Path
 ) -> None:
     committed = Committed()
@@ -266,7 +268,7 @@ def test_of_a_batch_only_what_another_program_has_moved_on_is_stale(
     assert committed.has_first.wait(LONG_S)
     with closing(SqliteResults(path)) as elsewhere:
         other = new_writer(elsewhere)
-        other.put(ended(0, 3, Outcome.FILTERED))
+        other.put(ended(0, 3, Outcome.FILTERED, epoch=record(elsewhere).epoch))
         assert other.close(timeout_s=LONG_S) == []
     for each in (finished(0), b[1], finished(1)):
         writer.put(each)
@@ -281,7 +283,8 @@ def test_of_a_batch_only_what_another_program_has_moved_on_is_stale(
 def test_what_is_stale_in_memory_is_told_when_put_returns() -> None:
     store = MemoryResults()
     record(store)
-    new_writer(store).put(ended(0, 3, Outcome.FILTERED))
+    record(store)
+    new_writer(store).put(ended(0, 3, Outcome.FILTERED, epoch=2))
     stale: list[list[Finished]] = []
     new_writer(store, never, on_stale=stale.append).put(finished(0))
     assert stale == [[finished(0)]]

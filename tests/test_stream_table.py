@@ -117,6 +117,7 @@ def count(tally: Tally, name: str, results: int) -> None:
     counts.add(
         Finished(
             stream=name,
+            epoch=1,
             outcome=OutcomeRange(first=0, count=results, outcome=Outcome.RESULT),
             task_seconds={1: 0.5},
         ),

@@ -170,7 +170,9 @@ class Admission:
                 ssl_handshake_timeout=self._handshake_s if self._tls else None,
                 ssl_shutdown_timeout=TLS_GOODBYE_S if self._tls else None,
             )
-        except OSError:
+        except OSError as error:
+            # What asyncio was about holds this error: 256 KiB that only the collector would free.
+            error.__traceback__ = None
             arrival.settle()
             self._note_failure(arrival)
         except asyncio.CancelledError:

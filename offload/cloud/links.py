@@ -7,6 +7,7 @@ links.look(loop.time())                         # once every LOOK_EVERY_S
 """
 
 import math
+import time
 from typing import Final
 
 from offload.auth import new_nonce
@@ -103,7 +104,8 @@ class Links:
             link.client = None
 
     def look(self, now: float) -> None:
-        """Find connections that do not live any more, and show the others that we do."""
+        """Find connections that do not live any more, show the others that we do, say refusals."""
+        self.refusals.look(time.monotonic())
         was_held_up = now - self._looked_s > LOOK_EVERY_S + HELD_UP_S
         self._looked_s = now
         for link in self.all():

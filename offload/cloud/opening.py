@@ -33,7 +33,7 @@ class Standing:
 
 
 def find_standing(store: ResultsStore, request: OpenRequested) -> Standing:
-    """Look the stream up, new or as stored.
+    """Look the stream up, new or as stored; from now on no other server can store frames of it.
 
     A device that was promised more than the store knows is believed: it is not the store of before,
     and the frames are not there any more.
@@ -75,7 +75,11 @@ def _adopt(store: ResultsStore, record: StreamRecord, next_seq: int) -> None:
         },
     )
     commit = StreamCommit(
-        stream=record.stream, first_seq=record.next_seq, next_seq=next_seq, at=time.time()
+        stream=record.stream,
+        epoch=record.epoch,
+        first_seq=record.next_seq,
+        next_seq=next_seq,
+        at=time.time(),
     )
     if store.commit([commit]):
-        raise ResultsError(f"stream {record.stream!r} was moved on by another server meanwhile")
+        raise ResultsError(f"stream {record.stream!r} was opened at another server meanwhile")

@@ -2,6 +2,7 @@
 
 refusals = Refusals()
 refusals.note("token", "192.0.2.1:40000", "server knows no token with the name 'gate'")
+refusals.look(time.monotonic())                 # now and then
 summary["refused"] = refusals.counts
 """
 
@@ -9,6 +10,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from offload.messages import RefusalCode
@@ -21,13 +23,21 @@ logger = logging.getLogger(__name__)
 _SAID_TOGETHER: Final = (RefusalCode.BUSY.value,)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Unsaid:
+    """How many refusals of a kind were not said yet, and what is to be said of the last one."""
+
+    times: int
+    fields: Mapping[str, object]
+
+
 class Refusals:
     """Counts and says refusals."""
 
     def __init__(self) -> None:
         """Start without any."""
         self._counts: Counter[str] = Counter()
-        self._unsaid: Counter[str] = Counter()
+        self._unsaid: dict[str, _Unsaid] = {}
         self._complaints = {why: Complaint() for why in _SAID_TOGETHER}
 
     @property
@@ -36,13 +46,20 @@ class Refusals:
         return self._counts
 
     def note(self, why: str, peer: str, reason: str) -> None:
-        """Count a refusal, and say it now, or together with the next ones of its kind."""
+        """Count a refusal, and say it now, or together with others of its kind."""
         self._counts[why] += 1
         fields: dict[str, object] = {"why": why, "peer": peer, "reason": reason}
         if why in self._complaints:
-            self._unsaid[why] += 1
-            if not self._complaints[why].is_due(time.monotonic()):
-                return
-            # The peer is that of the last one.
-            fields["times"] = self._unsaid.pop(why)
-        logger.warning("refused", extra=fields)
+            times = self._unsaid[why].times + 1 if why in self._unsaid else 1
+            self._unsaid[why] = _Unsaid(times=times, fields=fields)
+            self.look(time.monotonic())
+        else:
+            logger.warning("refused", extra=fields)
+
+    def look(self, now: float) -> None:
+        """Say what was kept back and is due now; all of it at the end of all times, infinity."""
+        for why, unsaid in list(self._unsaid.items()):
+            if self._complaints[why].is_due(now):
+                del self._unsaid[why]
+                # The peer is that of the last one.
+                logger.warning("refused", extra={**unsaid.fields, "times": unsaid.times})

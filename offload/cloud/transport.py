@@ -124,7 +124,9 @@ class CloudConnection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell that the connection has ended."""
         self._on_lost(exc)
-        # Whoever is called holds this connection, and the collector looks rarely.
+        # Whoever is called holds this connection, and the collector looks rarely. So does asyncio's
+        # TLS, which the transport holds, with a buffer of 256 KiB.
+        self._transport = None
         self._buffer, self._on_bytes = _nowhere, _ignore
         self._on_made, self._on_lost, self._on_full = _ignore, _ignore, _nothing
 

@@ -13,7 +13,7 @@ from typing import Protocol
 from offload import values as wire_values
 from offload.errors import PayloadError, TaskError
 from offload.logs import Mishaps
-from offload.messages import Frame
+from offload.messages import Frame, Outcome, OutcomeRange
 from offload.results.writer import Finished, Snapshot, settle
 from task_interface import BoundPipeline, Context, Pipeline, PipelineRun
 
@@ -25,6 +25,7 @@ class FrameStream(Protocol):
 
     Attributes:
         name: The stream's name.
+        epoch: That of the record with which the stream was opened.
         pipeline: Its tasks.
         bound: The same with their state.
         mishaps: Warns of tasks on demand that raised.
@@ -33,11 +34,16 @@ class FrameStream(Protocol):
     """
 
     name: str
+    epoch: int
     pipeline: Pipeline
     bound: BoundPipeline
     mishaps: Mishaps
     snapshot: Snapshot
     put: Callable[[Finished], None]
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether nothing of it can be stored any more; once it is so, it stays so."""
 
     def show(self, picture: object) -> None:
         """Take a picture for whoever watches; called in any thread."""
@@ -87,6 +93,8 @@ class CloudFrame:
 
     def run_free(self) -> PipelineRun:
         """Decode the frame, and run the tasks that need nothing of other frames."""
+        if self._stream.is_stale:
+            return PipelineRun(values={})
         began_s = time.perf_counter()
         try:
             run = self._run(self._values(), self._frame.split, self._middle)
@@ -100,6 +108,9 @@ class CloudFrame:
         """Run the tasks that see frames in order, and hand the outcome to the writer."""
         began_s = time.perf_counter()
         stream, frame, pipeline = self._stream, self._frame, self._stream.pipeline
+        if stream.is_stale:
+            self._end_without_tasks()
+            return
         seconds, mishaps = run.seconds, run.mishaps
         if not run.ended and self._middle < len(pipeline):
             run = self._run(run.values, self._middle, len(pipeline))
@@ -117,6 +128,7 @@ class CloudFrame:
         stream.put(
             Finished(
                 stream=stream.name,
+                epoch=stream.epoch,
                 outcome=settled.outcome,
                 split=frame.split,
                 captured_at=frame.captured_at,
@@ -129,6 +141,19 @@ class CloudFrame:
             )
         )
         stream.book_cost(frame.split, self._spent_s + time.perf_counter() - began_s)
+
+    def _end_without_tasks(self) -> None:
+        # The writer finds it stale, as all of its stream: whatever it says, nobody hears it.
+        stream = self._stream
+        ended = OutcomeRange(first=self._frame.seq, count=1, outcome=Outcome.DROPPED)
+        stream.put(
+            Finished(
+                stream=stream.name,
+                epoch=stream.epoch,
+                outcome=ended,
+                held_bytes=self.held_bytes,
+            )
+        )
 
     def _values(self) -> Values:
         frame = self._frame

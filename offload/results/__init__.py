@@ -1,14 +1,16 @@
 """Keep results, one transaction for many frames: outcomes and positions go to disk together.
 
-The way in to the four modules behind it: ``store`` (what a store is given, and its rules),
-``sqlite``, ``values`` (bytes) and ``cli``. Stores may be used from several
-threads.
+The way in to ``store`` (what a store is given, and its rules), ``sqlite`` and ``values`` (bytes);
+beside it stand ``writer``, which commits in the background, and ``cli``. Stores may be used from
+several threads.
 
     store = open_results("sqlite:results.db")
     record = store.open_stream(stream="s", device="pi", app="ball", owner="home", now=now)
     seq = record.next_seq
     result = Result(seq=seq, ..., value=pack_result({"area": 7}))
-    commit = StreamCommit(stream="s", first_seq=seq, results=(result,), next_seq=seq + 1, at=now)
+    commit = StreamCommit(
+        stream="s", epoch=record.epoch, first_seq=seq, results=(result,), next_seq=seq + 1, at=now
+    )
     stale = store.commit([commit])
     store.close()
 
@@ -19,6 +21,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +29,7 @@ from offload.errors import ConfigurationError
 from offload.messages import Outcome, OutcomeRange
 from offload.results.store import (
     MAX_ENDED_FRAMES,
+    Place,
     Result,
     ResultsStore,
     StreamCommit,
@@ -86,19 +90,20 @@ class MemoryResults(ResultsStore):
         self._lock = threading.Lock()
         # In the order of their last use, so that the first is the one to forget.
         self._kept: dict[str, _Kept] = {}
+        self._epochs = count(1)
 
     def commit(self, commits: Sequence[StreamCommit]) -> list[StreamCommit]:
         """Advance positions and counts; see `ResultsStore.commit`."""
         with self._lock:
             # All are checked before any is stored.
-            positions: dict[str, int] = {}
+            places: dict[str, Place] = {}
             fitting: list[StreamCommit] = []
             stale: list[StreamCommit] = []
             for each in commits:
                 kept = self._kept.get(each.stream)
-                stored = None if kept is None else positions.get(each.stream, kept.next_seq)
+                stored = None if kept is None else places.get(each.stream, kept.place)
                 if goes_on(each, stored=stored):
-                    positions[each.stream] = each.next_seq
+                    places[each.stream] = Place(epoch=each.epoch, next_seq=each.next_seq)
                     fitting.append(each)
                 else:
                     stale.append(each)
@@ -116,8 +121,10 @@ class MemoryResults(ResultsStore):
             kept = self._kept.pop(stream, None)
             if kept is None:
                 kept = _Kept(stream=stream, device=device, app=app, owner=owner, opened_at=now)
-            elif (kept.owner, kept.app) == (owner, app):
+            if (kept.owner, kept.app) == (owner, app):
                 kept.closed_at = None
+                # None is used twice: a stream that was forgotten may be here again.
+                kept.epoch = next(self._epochs)
             self._kept[stream] = kept
             if len(self._kept) > MAX_MEMORY_STREAMS:
                 del self._kept[next(iter(self._kept))]
@@ -144,12 +151,17 @@ class _Kept:
     app: str
     owner: str
     opened_at: float
+    epoch: int = 0
     closed_at: float | None = None
     next_seq: int = 0
     results: int = 0
     counts: Counter[Outcome] = field(default_factory=Counter)
     state: bytes | None = None
     ended: deque[OutcomeRange] = field(default_factory=lambda: deque(maxlen=MAX_ENDED_FRAMES))
+
+    @property
+    def place(self) -> Place:
+        return Place(epoch=self.epoch, next_seq=self.next_seq)
 
     def advance(self, commit: StreamCommit) -> None:
         self.next_seq = commit.next_seq
@@ -169,6 +181,7 @@ class _Kept:
             app=self.app,
             owner=self.owner,
             opened_at=self.opened_at,
+            epoch=self.epoch,
             closed_at=self.closed_at,
             next_seq=self.next_seq,
             results=self.results,

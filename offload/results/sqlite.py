@@ -16,6 +16,7 @@ from offload.errors import ConfigurationError, ResultsError
 from offload.messages import Outcome, OutcomeRange, extend_ranges
 from offload.results.store import (
     MAX_ENDED_FRAMES,
+    Place,
     ResultsStore,
     StreamCommit,
     StreamRecord,
@@ -47,8 +48,12 @@ _SCHEMA: Final = (
         stream TEXT, seq INTEGER, task TEXT, reason TEXT, at REAL, PRIMARY KEY (stream, seq))""",
     """CREATE TABLE IF NOT EXISTS streams(
         stream TEXT PRIMARY KEY, device TEXT, app TEXT, owner TEXT, opened_at REAL, closed_at REAL,
-        next_seq INTEGER, filtered INTEGER, failed INTEGER, dropped INTEGER, state BLOB)""",
+        next_seq INTEGER, filtered INTEGER, failed INTEGER, dropped INTEGER, state BLOB,
+        epoch INTEGER NOT NULL DEFAULT 0)""",
 )
+
+# Files of version 0.1 have no such column; whoever only reads them needs none.
+_ADD_EPOCH: Final = "ALTER TABLE streams ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0"
 
 
 class SqliteResults(ResultsStore):
@@ -79,6 +84,8 @@ class SqliteResults(ResultsStore):
                 self._connection.execute("BEGIN IMMEDIATE")
                 for statement in _SCHEMA:
                     self._connection.execute(statement)
+                if "epoch" not in _columns_of(self._connection, "streams"):
+                    self._connection.execute(_ADD_EPOCH)
         except sqlite3.Error as error:
             self._connection.close()
             raise _cannot_open(path, error) from error
@@ -103,8 +110,8 @@ class SqliteResults(ResultsStore):
             with self._lock, self._connection:
                 self._connection.execute("BEGIN IMMEDIATE")
                 self._connection.execute(
-                    "INSERT INTO streams VALUES (?, ?, ?, ?, ?, NULL, 0, 0, 0, 0, NULL)"
-                    " ON CONFLICT (stream) DO UPDATE SET closed_at = NULL"
+                    "INSERT INTO streams VALUES (?, ?, ?, ?, ?, NULL, 0, 0, 0, 0, NULL, 1)"
+                    " ON CONFLICT (stream) DO UPDATE SET closed_at = NULL, epoch = epoch + 1"
                     " WHERE owner = excluded.owner AND app = excluded.app",
                     (stream, device, app, owner, now),
                 )
@@ -146,9 +153,9 @@ class SqliteResults(ResultsStore):
     def _write(self, commit: StreamCommit) -> bool:
         """Store a commit, and return whether it could be: a stale one is not."""
         row = self._connection.execute(
-            "SELECT next_seq FROM streams WHERE stream = ?", (commit.stream,)
+            "SELECT epoch, next_seq FROM streams WHERE stream = ?", (commit.stream,)
         ).fetchone()
-        if not goes_on(commit, stored=None if row is None else row[0]):
+        if not goes_on(commit, stored=row and Place(epoch=row[0], next_seq=row[1])):
             return False
         name = commit.stream
         self._connection.executemany(
@@ -180,7 +187,7 @@ class SqliteResults(ResultsStore):
         return True
 
     def _read_record(self, stream: str) -> StreamRecord:
-        columns = _COLUMNS["streams"]
+        columns = (*_COLUMNS["streams"], "epoch")
         row = self._connection.execute(
             f"SELECT {', '.join(columns)} FROM streams WHERE stream = ?", (stream,)
         ).fetchone()
@@ -265,14 +272,18 @@ def _is_empty(connection: sqlite3.Connection) -> bool:
 
 def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
     for table, expected in _COLUMNS.items():
-        rows = connection.execute("SELECT name FROM pragma_table_info(?)", (table,))
-        found = {name for (name,) in rows}
+        found = _columns_of(connection, table)
         missing = [name for name in expected if name not in found]
         if missing:
             raise ConfigurationError(
                 f"{str(path)!r} is not a results file of this version: table {table!r} has no"
                 f" {', '.join(missing)}; name another file"
             )
+
+
+def _columns_of(connection: sqlite3.Connection, table: str) -> set[str]:
+    rows = connection.execute("SELECT name FROM pragma_table_info(?)", (table,))
+    return {name for (name,) in rows}
 
 
 def _cannot_open(path: Path, reason: object) -> ConfigurationError:

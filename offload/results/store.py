@@ -1,11 +1,12 @@
 """What every store of results is given and gives back, and the rules that all of them keep.
 
 A stream's position only moves forward, over frames that are covered once. `goes_on` holds every
-store to that, before it changes anything. Several servers may share a store; so a commit says where
-it goes on from, and is stale if another server has moved the stream meanwhile.
+store to that, before it changes anything. Several servers may share a store, and a stream belongs
+to the one that opened it last: each opening begins a new epoch, and commits of an older one are
+stale.
 
     for commit in commits:
-        if not goes_on(commit, stored=positions.get(commit.stream)):
+        if not goes_on(commit, stored=places.get(commit.stream)):
             stale.append(commit)
 """
 
@@ -34,12 +35,14 @@ class Result:
 class StreamCommit:
     """Frames of one stream that are finished, and the positions before and after them.
 
-    ``results`` and ``ended`` (filtered, failed, dropped) lie between ``first_seq``, where the
-    stream has to stand, and ``next_seq``, and do not overlap. ``state`` and ``closed_at`` replace
-    what is stored unless None. ``at`` is the wall clock at which failures are booked.
+    ``epoch`` is that of the record with which its program opened the stream. ``results`` and
+    ``ended`` (filtered, failed, dropped) lie between ``first_seq``, where the stream has to stand,
+    and ``next_seq``, and do not overlap. ``state`` and ``closed_at`` replace what is stored unless
+    None. ``at`` is the wall clock at which failures are booked.
     """
 
     stream: str
+    epoch: int
     first_seq: int
     results: tuple[Result, ...] = ()
     ended: tuple[OutcomeRange, ...] = ()
@@ -51,13 +54,17 @@ class StreamCommit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamRecord:
-    """What is stored of one stream: its position, its counts, and the state of its tasks."""
+    """What is stored of one stream: its position, its counts, and the state of its tasks.
+
+    ``epoch`` says how often it was opened.
+    """
 
     stream: str
     device: str
     app: str
     owner: str
     opened_at: float
+    epoch: int
     closed_at: float | None = None
     next_seq: int = 0
     results: int = 0
@@ -82,8 +89,9 @@ class ResultsStore(ABC):
     ) -> StreamRecord:
         """Return the stream's record, made new at position 0 if there is none.
 
-        A stream that exists keeps its device, app, owner and ``opened_at``, and is marked open
-        again. If the given owner or app differs, nothing changes: compare the record, and refuse.
+        A stream that exists keeps its device, app, owner and ``opened_at``, is marked open again,
+        and begins a new epoch: what was to be committed in the one before is stale from now on. If
+        the given owner or app differs, nothing changes: compare the record, and refuse.
 
         Raises:
             ResultsError: The store cannot be written.
@@ -94,12 +102,13 @@ class ResultsStore(ABC):
         """Store ``commits`` in one transaction, in order; a stream may occur repeatedly.
 
         Returns:
-            Those that are stale: nothing of them is stored, since the stream stands elsewhere than
-            at their ``first_seq``. Another program has moved it on.
+            Those that are stale: nothing of them is stored, since the stream has been opened again
+            after their ``epoch``, stands elsewhere than at their ``first_seq``, or is not there
+            any more.
 
         Raises:
-            LocalProtocolError: A stream was never opened, or a commit covers a frame twice, or one
-                that is not between its positions; nothing of ``commits`` is stored.
+            LocalProtocolError: A commit covers a frame twice, or one that is not between its
+                positions; nothing of ``commits`` is stored.
             ResultsError: The store cannot be written; nothing of ``commits`` is stored.
         """
 
@@ -121,17 +130,23 @@ class ResultsStore(ABC):
         """Release the store; what was committed stays."""
 
 
-def goes_on(commit: StreamCommit, *, stored: int | None) -> bool:
-    """Return whether ``commit`` goes on from position ``stored``, which is None for no stream.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a stream stands: how often it was opened, and one past its last frame."""
+
+    epoch: int
+    next_seq: int
+
+
+def goes_on(commit: StreamCommit, *, stored: Place | None) -> bool:
+    """Return whether ``commit`` goes on from where the stream stands; None if there is no stream.
 
     Frames may be missing in it: a stream that was acknowledged before goes on in a new store.
 
     Raises:
-        LocalProtocolError: The stream was never opened, or the commit covers a frame twice, or one
-            that is not between its positions.
+        LocalProtocolError: The commit covers a frame twice, or one that is not between its
+            positions.
     """
-    if stored is None:
-        raise LocalProtocolError(f"stream {commit.stream!r} was never opened")
     if any(each.outcome is Outcome.RESULT for each in commit.ended):
         raise LocalProtocolError(f"ended range of stream {commit.stream!r} claims results")
     spans = [(each.seq, each.seq + 1) for each in commit.results]
@@ -150,7 +165,8 @@ def goes_on(commit: StreamCommit, *, stored: int | None) -> bool:
             f"commit to stream {commit.stream!r} moves to {commit.next_seq},"
             f" expected {done} at least"
         )
-    return commit.first_seq == stored
+    # Positions are compared, too: the program of another version knows no epochs.
+    return stored == Place(epoch=commit.epoch, next_seq=commit.first_seq)
 
 
 def count_outcomes(commit: StreamCommit) -> Counter[Outcome]:

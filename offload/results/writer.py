@@ -20,6 +20,7 @@ from typing import Final
 from offload.errors import PayloadError, ResultsError, TaskError
 from offload.messages import Outcome, OutcomeRange
 from offload.results import Result, ResultsStore, StreamCommit, pack_result, pack_state
+from offload.throttle import Complaint
 from offload.values import Value
 
 logger = logging.getLogger(__name__)
@@ -34,9 +35,6 @@ Snapshot = Callable[[], dict[str, Value] | None]
 # A full disk is retried at this pace; nothing is acknowledged meanwhile, so nothing is lost.
 RETRY_S: Final = 1.0
 
-# One log line a minute is enough to be told that the disk is still full.
-COMPLAIN_EVERY_S: Final = 60.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
@@ -44,6 +42,7 @@ class Finished:
 
     Attributes:
         stream: Name of the stream.
+        epoch: That of the record with which the stream was opened.
         outcome: What became of which frames.
         split: Tasks that ran on the device.
         captured_at: Wall clock at capture, seconds since 1970.
@@ -58,6 +57,7 @@ class Finished:
     """
 
     stream: str
+    epoch: int
     outcome: OutcomeRange
     split: int = 0
     captured_at: float = 0.0
@@ -130,8 +130,7 @@ class ResultsWriter:
         on_committed: Called after each transaction, in the thread that did it, with what it covered
             in order; it must be quick.
         on_stale: Called like it, and after it, with what was not stored, and never will be: another
-            program has moved the stream on. What still comes of that stream is most likely stale,
-            too.
+            program has opened the stream since. What still comes of it is stale, too.
         wall_clock: Seconds since 1970.
     """
 
@@ -155,7 +154,8 @@ class ResultsWriter:
         self._is_asleep = False
         self._commit_began_s = -math.inf
         self._closing = False
-        self._complained_s: float | None = None
+        self._is_failing = False
+        self._complaint = Complaint()
         self._thread = threading.Thread(target=self._run, name="results-writer", daemon=True)
         self._thread.start()
 
@@ -211,13 +211,12 @@ class ResultsWriter:
         try:
             stale = self._store.commit(commits)
         except ResultsError as error:
-            now = time.monotonic()
-            if self._complained_s is None or now - self._complained_s >= COMPLAIN_EVERY_S:
-                self._complained_s = now
+            self._is_failing = True
+            if self._complaint.is_due(time.monotonic()):
                 logger.error("results_not_written", extra={"reason": str(error)})
             return None
-        if self._complained_s is not None:
-            self._complained_s = None
+        if self._is_failing:
+            self._is_failing, self._complaint = False, Complaint()
             logger.warning("results_written_again")
         return stale
 
@@ -243,6 +242,8 @@ def _commit_of(stream: str, finished: Sequence[Finished], now: float) -> StreamC
     states = [each.state for each in finished if each.state is not None]
     return StreamCommit(
         stream=stream,
+        # A stream is opened again by the same program only while nothing of it waits here.
+        epoch=finished[0].epoch,
         first_seq=finished[0].outcome.first,
         results=tuple([_result(each, each.value) for each in finished if each.value is not None]),
         ended=tuple(

@@ -149,7 +149,8 @@ class _ServerObject(ssl.SSLObject):
         except ssl.SSLWantReadError:
             raise
         except ssl.SSLError as error:
-            self._failure = error
+            # Its traceback holds this object, and all that asyncio was about.
+            self._failure = error.with_traceback(None)
             if is_no_tls(error):
                 self.outgoing.write(_ANSWER_WITHOUT_TLS)
                 self.on_refused("peer does not speak TLS")

@@ -307,6 +307,7 @@ def _read_values(message: object, tally: Tally) -> None:
 def _feed(receiver: Decoder | DeviceSession | CloudSession, data: bytes) -> list[object]:
     """Give ``data`` to a core, as much at once as it takes, and ask a starved one again."""
     events: list[object] = []
+    decoder = receiver if isinstance(receiver, Decoder) else receiver._decoder
     while data:
         buffer = receiver.buffer()
         assert len(buffer) > 0
@@ -314,7 +315,7 @@ def _feed(receiver: Decoder | DeviceSession | CloudSession, data: bytes) -> list
         buffer[:count] = data[:count]
         data = data[count:]
         events += receiver.received(count)
-        while not isinstance(receiver, DeviceSession) and receiver.is_starved:
+        while decoder.is_starved:
             events += receiver.received(0)
     return events
 

@@ -120,6 +120,52 @@ def test_a_stream_that_another_server_has_moved_on_is_refused_in_words_and_other
     assert read_results(tmp_path / "results.db", "other") == {0: 2, 1: 6}
 
 
+def test_only_the_server_at_which_a_stream_was_opened_last_stores_frames_of_it(
+    tmp_path: Path,
+) -> None:
+    with two_servers(tmp_path) as (a, b, app):
+        gate = Gate(tmp_path / "a")
+        with (
+            RawDevice(a.port, app, stream="s") as killed,
+            RawDevice(b.port, app, stream="s") as started_again,
+        ):
+            killed.open()
+            killed.send_frames(range(3), number=100)
+            # Its source takes a while for the first frame, so nothing is stored meanwhile.
+            assert started_again.open().next_seq == 0
+            gate.open()
+            a.wait_for_line("stream_moved_on")
+            for seq in range(2):
+                started_again.send_frame(seq, number=seq + 1)
+            started_again.wait_for_acknowledgement(2)
+    assert read_results(tmp_path / "results.db", "s") == {0: 2, 1: 6}
+
+
+def test_a_device_that_comes_back_does_not_wait_for_the_tasks_of_frames_that_cannot_be_stored(
+    tmp_path: Path,
+) -> None:
+    with two_servers(tmp_path) as (a, b, app):
+        gate = Gate(tmp_path / "a")
+        with (
+            RawDevice(a.port, app, stream="s") as device,
+            RawDevice(b.port, app, stream="s") as elsewhere,
+        ):
+            device.open()
+            device.send_frames(range(9), number=100)
+            assert elsewhere.open().next_seq == 0
+            gate.let_one_pass()
+            a.wait_for_line("stream_moved_on")
+            # The second one is among its tasks already.
+            gate.let_one_pass()
+            with RawDevice(a.port, app, stream="s") as back:
+                assert back.open().next_seq == 0
+                gate.open()
+                back.send_frame(0, number=1)
+                back.wait_for_acknowledgement(1)
+        assert a.stop().code == 0
+    assert read_results(tmp_path / "results.db", "s") == {0: 2}
+
+
 def test_a_stream_in_memory_that_has_gone_on_elsewhere_comes_back_with_the_state_of_the_store(
     tmp_path: Path,
 ) -> None:

@@ -13,7 +13,7 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +69,8 @@ pipeline = Pipeline([numbers, double, Total])
 
 # Waits until its `Gate` is open.
 GATED: Final = NUMBERS.replace(
-    "        self.total += doubled", '        open("gate").read()\n        self.total += doubled'
+    "        self.total += doubled",
+    '        open("gate", "rb", buffering=0).read(1)\n        self.total += doubled',
 )
 
 
@@ -98,6 +99,10 @@ class Gate:
         os.mkfifo(self._gate)
         # Reading it has no end while this is open.
         self._writer = os.open(self._gate, os.O_RDWR)
+
+    def let_one_pass(self) -> None:
+        """Let one pass who waits or comes."""
+        os.write(self._writer, b".")
 
     def open(self) -> None:
         """Let those pass who wait and who come."""
@@ -154,7 +159,12 @@ class RawDevice(AbstractContextManager["RawDevice"]):
 
     def send_frame(self, seq: int, **values: object) -> None:
         """Send a frame of an app whose first task ran here."""
-        self.session.send_frame(Frame(seq=seq, split=1, captured_at=0.0, tree=values))
+        self.send_frames([seq], **values)
+
+    def send_frames(self, seqs: Iterable[int], **values: object) -> None:
+        """Send frames that come in one piece."""
+        for seq in seqs:
+            self.session.send_frame(Frame(seq=seq, split=1, captured_at=0.0, tree=values))
         self.flush()
 
     def send_raw(self, message: Message) -> None:

@@ -1,8 +1,10 @@
 """So many handshakes at a time, and no more: the others wait in the backlog."""
 
 import asyncio
+import gc
 import socket
 import ssl
+from asyncio.sslproto import SSLProtocol
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -167,8 +169,8 @@ def test_who_waits_in_the_backlog_when_the_server_stops_is_turned_away() -> None
     run(behave, max_handshakes=1)
 
 
-def of_server(folder: Path) -> ssl.SSLContext:
-    own = make_signed(folder, "server", make_authority(folder, "ca"))
+def of_server(folder: Path, *, hosts: str = "DNS:nobody") -> ssl.SSLContext:
+    own = make_signed(folder, "server", make_authority(folder, "ca"), hosts=hosts)
     return server_context(own.certificate, own.key, on_refused=note_tls_refusal)
 
 
@@ -198,6 +200,48 @@ def test_peers_that_are_refused_at_the_same_time_are_told_apart(tmp_path: Path) 
         assert len({reason for _, reason in hall.refusals}) == 2
 
     run(behave, tls=of_server(tmp_path))
+
+
+def say_nothing(peer: socket.socket, _: ssl.SSLContext) -> None:
+    peer.close()
+
+
+def say_no_tls(peer: socket.socket, _: ssl.SSLContext) -> None:
+    peer.sendall(NO_TLS)
+    peer.recv(1024)
+    peer.close()
+
+
+def shake_hands(peer: socket.socket, context: ssl.SSLContext) -> None:
+    context.wrap_socket(peer, server_hostname="127.0.0.1").close()
+
+
+@pytest.mark.parametrize("visit", [say_nothing, say_no_tls, shake_hands])
+def test_the_memory_for_tls_is_free_when_a_connection_ends(
+    tmp_path: Path, visit: Callable[[socket.socket, ssl.SSLContext], None]
+) -> None:
+    tls = of_server(tmp_path, hosts="IP:127.0.0.1")
+    trusting = ssl.create_default_context(cafile=tmp_path / "ca.pem")
+
+    def visits(port: int) -> None:
+        for _ in range(5):
+            visit(socket.create_connection(("127.0.0.1", port), LONG_S), trusting)
+
+    async def behave(hall: Hall, _: ExitStack) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, visits, hall.port)
+        while len(hall.arrivals) < 5 or hall.admission._under_way:
+            await asyncio.sleep(0.01)
+        hall.connections.clear()
+        await hall.wait_in_vain()
+        left = [each for each in gc.get_objects() if isinstance(each, SSLProtocol)]
+        assert len(left) == 0
+
+    gc.collect()
+    gc.disable()
+    try:
+        run(behave, tls=tls)
+    finally:
+        gc.enable()
 
 
 def test_who_only_looks_whether_the_port_is_open_is_no_refusal(tmp_path: Path) -> None:

@@ -224,8 +224,8 @@ def test_the_cloud_may_finish_a_connection_that_was_reset(listener: socket.socke
     asyncio.run(asyncio.wait_for(serve(), LONG_S))
 
 
-def test_a_host_that_is_no_name_is_wrong_usage() -> None:
-    with pytest.raises(ConfigurationError, match=r"'a\.\.b' is no host name or address"):
+def test_nobody_knows_a_host_that_is_no_name() -> None:
+    with pytest.raises(HostUnknown, match=r"cannot find a\.\.b: it is no host name or address"):
         addresses("a..b", 1)
 
 
