@@ -21,6 +21,7 @@
     ├── ResultsError          the results could not be opened or written
     ├── SpoolError            the spool could not be read or written
     │   └── SpoolFull             it holds as much as it may
+    ├── EmulationError        an experiment could not be set up, or not be run to its end
     └── TaskError             a task of the app raised, or returned what it may not
 
 Messages are lower case without a full stop: what was found, then what was expected.
@@ -130,6 +131,10 @@ class SpoolError(OffloadError):
 
 class SpoolFull(SpoolError):
     """The spool holds as much as it may."""
+
+
+class EmulationError(OffloadError):
+    """A machine or a link of an experiment could not be made, or stopped working."""
 
 
 class TaskError(OffloadError):

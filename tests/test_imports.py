@@ -89,6 +89,28 @@ class OfOthers:
 
 Rule = OnlyIn | Never | OfOurs | OfOthers
 
+# From the folder of a run to its report; what is drawn needs no file.
+REPORT_VALUES: Final = tuple(
+    f"offload/emulation/{name}.py"
+    for name in (
+        *("recording", "recorded_experiment", "curves", "tables", "findings"),
+        *("axes", "charts", "page_tables", "wording"),
+    )
+)
+REPORTING: Final = (
+    *REPORT_VALUES,
+    *(f"offload/emulation/{name}.py" for name in ("report", "run_folder", "run_files", "page")),
+)
+
+# From the text of an experiment file to its values.
+EXPERIMENT_VALUES: Final = tuple(
+    f"offload/emulation/{name}.py"
+    for name in (
+        *("experiment", "units", "settings", "placeholders", "topology"),
+        *("older_units", "older_connections"),
+    )
+)
+
 PURE: Final = (
     "task_interface.py",
     "scheduler.py",
@@ -98,6 +120,9 @@ PURE: Final = (
     *(f"offload/device/{name}.py" for name in ("outbox", "telemetry", "link", "pictures")),
     "offload/device/encoding_choice.py",
     *(f"offload/cloud/{name}.py" for name in ("link_watch", "memory_budget")),
+    *REPORT_VALUES,
+    *EXPERIMENT_VALUES,
+    "offload/emulation/relay_messages.py",
 )
 
 RULES: Final[Sequence[Rule]] = (
@@ -110,8 +135,10 @@ RULES: Final[Sequence[Rule]] = (
         modules=("socket",),
         files=(
             "offload/transport.py",
+            "offload/emulation/probe_traffic.py",
             "cloud_server_coordinator.py",
             "benchmarks/peer_*.py",
+            "benchmarks/relayed.py",
             "tests/integration/*",
             "tests/faults/*",
         ),
@@ -167,6 +194,56 @@ RULES: Final[Sequence[Rule]] = (
         files=("offload/values/encodings.py", "tests/*"),
         reason="what a peer compressed is bounded where it is decompressed",
     ),
+    OnlyIn(
+        modules=("offload.emulation",),
+        files=("offload/emulation/*", "benchmarks/*", "tests/*"),
+        reason="it is a test bench, and no part of what runs on devices and in the cloud",
+    ),
+    OnlyIn(
+        modules=("pyroute2",),
+        files=(
+            *("offload/emulation/network.py", "offload/emulation/tap.py"),
+            *("benchmarks/*", "tests/*"),
+        ),
+        reason="plans, manifests and reports are made without the package",
+    ),
+    OfOurs(
+        files=("offload/emulation/entering.py",),
+        allowed=(),
+        reason="it runs as a file of its own, before each program",
+    ),
+    OfOthers(
+        files=("offload/emulation/entering.py",),
+        allowed=(),
+        reason="it runs without site packages, to be quick",
+    ),
+    OnlyIn(
+        modules=("jsonschema",),
+        files=(
+            "offload/emulation/checking.py",
+            "offload/emulation/rendering/checking.py",
+            "tests/*",
+        ),
+        reason="what it finds is turned into errors that a user can read",
+    ),
+    OnlyIn(
+        modules=("yaml",),
+        files=("offload/emulation/rendering/*", "tests/*"),
+        reason="only what is rendered for Kubernetes is YAML, and no run needs the package",
+    ),
+    Never(
+        files=("offload/emulation/rendering/*",),
+        modules=(
+            *("socket", "ssl", "asyncio", "subprocess", "threading"),
+            *("time", "random", "os", "tempfile"),
+        ),
+        reason="it renders, from values to text, and talks to no cluster",
+    ),
+    OfOthers(
+        files=REPORTING,
+        allowed=(),
+        reason="a report can be made of any run, anywhere, without the extra",
+    ),
     OfOurs(
         files=("offload/*",),
         allowed=("offload",),
@@ -212,6 +289,14 @@ RULES: Final[Sequence[Rule]] = (
         files=("task_interface_example.py",),
         allowed=("task_interface",),
         reason="an app imports task_interface and nothing else of ours",
+    ),
+    Never(
+        files=("offload/emulation/link_model.py",),
+        modules=(
+            *("socket", "select", "asyncio", "threading", "subprocess"),
+            *("time", "os", "pathlib", "pyroute2"),
+        ),
+        reason="a link's model is pure, but for the losses that its seed decides",
     ),
     Never(
         files=PURE,
@@ -330,6 +415,17 @@ def test_the_project_itself_is_what_is_searched() -> None:
         ("offload/values/__init__.py", "from concurrent.futures import ThreadPoolExecutor"),
         ("offload/executors/pool.py", "import task_interface"),
         ("offload/executors/cloud_frame.py", "import scheduler"),
+        ("offload/emulation/units.py", "import os"),
+        ("offload/emulation/link_model.py", "from time import monotonic"),
+        ("offload/emulation/relay_messages.py", "import random"),
+        ("offload/emulation/reading.py", "def f():\n    from jsonschema import validate"),
+        ("offload/emulation/charts.py", "import matplotlib"),
+        ("offload/emulation/curves.py", "from pathlib import Path"),
+        ("offload/emulation/reading.py", "def f():\n    import yaml"),
+        ("offload/emulation/planning.py", "from pyroute2 import IPRoute"),
+        ("offload/emulation/entering.py", "from offload.errors import EmulationError"),
+        ("offload/device/uplink.py", "from offload.emulation import experiment"),
+        ("offload/emulation/rendering/links.py", "from subprocess import run"),
     ],
 )
 def test_a_forbidden_import_is_named_with_its_file_and_line(
@@ -351,6 +447,9 @@ def test_a_forbidden_import_is_named_with_its_file_and_line(
         ("cloud_server_coordinator.py", "import asyncio"),
         ("tests/integration/test_twins.py", "import socket"),
         ("offload/results/cli.py", "import msgpack"),
+        ("offload/emulation/page_tables.py", "import signal"),
+        ("offload/emulation/link_model.py", "from random import Random"),
+        ("offload/emulation/rendering/text.py", "def f():\n    import yaml"),
         ("offload/values/encodings.py", "def f():\n    import cv2, zlib"),
         ("offload/loading.py", "from task_interface import Pipeline"),
         ("offload/session/core.py", "from .. import wire\nfrom ..messages import Outcome"),
