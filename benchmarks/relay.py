@@ -3,8 +3,8 @@
     sudo .venv/bin/python -m benchmarks.relay
     sudo .venv/bin/python -m benchmarks.relay --quick
 
-Two network namespaces are joined by one link, whose process (`offload.emulation.relay`) has one
-core; all traffic is made and measured by this process on another one.
+Two network namespaces are joined by one link, whose process (`offload.emulation.links.relay`) has
+one core; all traffic is made and measured by this process on another one.
 
 - Round trips: small packets to and fro, one at a time; the median.
 - Rates, by TCP: bytes of the stream at the receiver. An IP packet of 1500 bytes carries 1448 of
@@ -45,8 +45,8 @@ from benchmarks.measure import (
 from benchmarks.netns import LinkError
 from benchmarks.relayed import RelayedLink
 from offload.emulation.experiment import Quality
-from offload.emulation.link_model import LinkModel
-from offload.emulation.probe_traffic import FULL_BYTES, open_flow, stream_rate_bit_s
+from offload.emulation.links.link_model import LinkModel
+from offload.emulation.local.probe_traffic import FULL_BYTES, open_flow, stream_rate_bit_s
 from offload.errors import EmulationError
 
 # What TCP's stream gets of an IP packet of full size.

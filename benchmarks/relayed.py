@@ -21,10 +21,10 @@ import psutil
 
 from benchmarks.netns import PREFIX, LinkError, check_possible, remove_stale
 from offload.emulation.experiment import Quality
-from offload.emulation.link_process import LinkProcess
-from offload.emulation.network import inside
-from offload.emulation.probe_traffic import ProbeEnd
-from offload.emulation.relay_messages import End, Qualities, RelaySettings, Report, ReportKind
+from offload.emulation.links.link_process import LinkProcess
+from offload.emulation.links.relay_messages import End, Qualities, RelaySettings, Report, ReportKind
+from offload.emulation.local.network import inside
+from offload.emulation.local.probe_traffic import ProbeEnd
 
 LINK: Final = "relayed"
 

@@ -91,7 +91,7 @@ Rule = OnlyIn | Never | OfOurs | OfOthers
 
 # From the folder of a run to its report; what is drawn needs no file.
 REPORT_VALUES: Final = tuple(
-    f"offload/emulation/{name}.py"
+    f"offload/emulation/report/{name}.py"
     for name in (
         *("recording", "recorded_experiment", "curves", "tables", "findings"),
         *("axes", "charts", "page_tables", "wording"),
@@ -99,16 +99,20 @@ REPORT_VALUES: Final = tuple(
 )
 REPORTING: Final = (
     *REPORT_VALUES,
-    *(f"offload/emulation/{name}.py" for name in ("report", "run_folder", "run_files", "page")),
+    *(
+        f"offload/emulation/report/{name}.py"
+        for name in ("__init__", "run_folder", "run_files", "page")
+    ),
 )
 
 # From the text of an experiment file to its values.
-EXPERIMENT_VALUES: Final = tuple(
-    f"offload/emulation/{name}.py"
-    for name in (
-        *("experiment", "units", "settings", "placeholders", "topology"),
-        *("older_units", "older_connections"),
-    )
+EXPERIMENT_VALUES: Final = (
+    "offload/emulation/experiment.py",
+    "offload/emulation/local/topology.py",
+    *(
+        f"offload/emulation/files/{name}.py"
+        for name in ("units", "settings", "placeholders", "older_units", "older_connections")
+    ),
 )
 
 PURE: Final = (
@@ -122,7 +126,7 @@ PURE: Final = (
     *(f"offload/cloud/{name}.py" for name in ("link_watch", "memory_budget")),
     *REPORT_VALUES,
     *EXPERIMENT_VALUES,
-    "offload/emulation/relay_messages.py",
+    "offload/emulation/links/relay_messages.py",
 )
 
 RULES: Final[Sequence[Rule]] = (
@@ -135,7 +139,7 @@ RULES: Final[Sequence[Rule]] = (
         modules=("socket",),
         files=(
             "offload/transport.py",
-            "offload/emulation/probe_traffic.py",
+            "offload/emulation/local/probe_traffic.py",
             "cloud_server_coordinator.py",
             "benchmarks/peer_*.py",
             "benchmarks/relayed.py",
@@ -202,25 +206,25 @@ RULES: Final[Sequence[Rule]] = (
     OnlyIn(
         modules=("pyroute2",),
         files=(
-            *("offload/emulation/network.py", "offload/emulation/tap.py"),
+            *("offload/emulation/local/network.py", "offload/emulation/links/tap.py"),
             *("benchmarks/*", "tests/*"),
         ),
         reason="plans, manifests and reports are made without the package",
     ),
     OfOurs(
-        files=("offload/emulation/entering.py",),
+        files=("offload/emulation/local/entering.py",),
         allowed=(),
         reason="it runs as a file of its own, before each program",
     ),
     OfOthers(
-        files=("offload/emulation/entering.py",),
+        files=("offload/emulation/local/entering.py",),
         allowed=(),
         reason="it runs without site packages, to be quick",
     ),
     OnlyIn(
         modules=("jsonschema",),
         files=(
-            "offload/emulation/checking.py",
+            "offload/emulation/files/checking.py",
             "offload/emulation/rendering/checking.py",
             "tests/*",
         ),
@@ -291,7 +295,7 @@ RULES: Final[Sequence[Rule]] = (
         reason="an app imports task_interface and nothing else of ours",
     ),
     Never(
-        files=("offload/emulation/link_model.py",),
+        files=("offload/emulation/links/link_model.py",),
         modules=(
             *("socket", "select", "asyncio", "threading", "subprocess"),
             *("time", "os", "pathlib", "pyroute2"),
@@ -415,15 +419,15 @@ def test_the_project_itself_is_what_is_searched() -> None:
         ("offload/values/__init__.py", "from concurrent.futures import ThreadPoolExecutor"),
         ("offload/executors/pool.py", "import task_interface"),
         ("offload/executors/cloud_frame.py", "import scheduler"),
-        ("offload/emulation/units.py", "import os"),
-        ("offload/emulation/link_model.py", "from time import monotonic"),
-        ("offload/emulation/relay_messages.py", "import random"),
-        ("offload/emulation/reading.py", "def f():\n    from jsonschema import validate"),
-        ("offload/emulation/charts.py", "import matplotlib"),
-        ("offload/emulation/curves.py", "from pathlib import Path"),
-        ("offload/emulation/reading.py", "def f():\n    import yaml"),
-        ("offload/emulation/planning.py", "from pyroute2 import IPRoute"),
-        ("offload/emulation/entering.py", "from offload.errors import EmulationError"),
+        ("offload/emulation/files/units.py", "import os"),
+        ("offload/emulation/links/link_model.py", "from time import monotonic"),
+        ("offload/emulation/links/relay_messages.py", "import random"),
+        ("offload/emulation/files/reading.py", "def f():\n    from jsonschema import validate"),
+        ("offload/emulation/report/charts.py", "import matplotlib"),
+        ("offload/emulation/report/curves.py", "from pathlib import Path"),
+        ("offload/emulation/files/reading.py", "def f():\n    import yaml"),
+        ("offload/emulation/local/planning.py", "from pyroute2 import IPRoute"),
+        ("offload/emulation/local/entering.py", "from offload.errors import EmulationError"),
         ("offload/device/uplink.py", "from offload.emulation import experiment"),
         ("offload/emulation/rendering/links.py", "from subprocess import run"),
     ],
@@ -447,8 +451,8 @@ def test_a_forbidden_import_is_named_with_its_file_and_line(
         ("cloud_server_coordinator.py", "import asyncio"),
         ("tests/integration/test_twins.py", "import socket"),
         ("offload/results/cli.py", "import msgpack"),
-        ("offload/emulation/page_tables.py", "import signal"),
-        ("offload/emulation/link_model.py", "from random import Random"),
+        ("offload/emulation/report/page_tables.py", "import signal"),
+        ("offload/emulation/links/link_model.py", "from random import Random"),
         ("offload/emulation/rendering/text.py", "def f():\n    import yaml"),
         ("offload/values/encodings.py", "def f():\n    import cv2, zlib"),
         ("offload/loading.py", "from task_interface import Pipeline"),

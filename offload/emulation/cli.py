@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import Final
 
 from offload.arguments import Parser, one_of, positive, report_error
-from offload.emulation import catalogue
 from offload.emulation.experiment import Experiment
-from offload.emulation.importing import import_file
-from offload.emulation.older_units import Mbps
-from offload.emulation.planning import (
+from offload.emulation.files import catalogue
+from offload.emulation.files.importing import import_file
+from offload.emulation.files.older_units import Mbps
+from offload.emulation.files.reading import read_experiment
+from offload.emulation.local.planning import (
     PACKAGE_REMEDY,
     STILL_WORKS,
     Plan,
     look_at_machine,
     plan_for,
 )
-from offload.emulation.reading import read_experiment
 from offload.errors import ConfigurationError, EmulationError, OffloadError
 
 # Below the folder that it is called in, as for everything that is made here.
@@ -77,8 +77,8 @@ def _run(options: argparse.Namespace) -> int:
     plan = plan_for(experiment, look_at_machine())
     _check_possible(plan)
     # What only a run needs is loaded here: all else works without pyroute2.
-    from offload.emulation.local import Watcher, run_locally
-    from offload.emulation.progress import Progress
+    from offload.emulation.local.backend import Watcher, run_locally
+    from offload.emulation.local.progress import Progress
 
     progress = Progress(experiment.duration_s, sys.stderr)
     for hint in plan.hints:
@@ -103,7 +103,7 @@ def _report(options: argparse.Namespace) -> int:
 
 def _clean(options: argparse.Namespace) -> int:
     _check_root()
-    from offload.emulation.cleaning import AnotherRunError, RunningLock, clean, end_run
+    from offload.emulation.local.cleaning import AnotherRunError, RunningLock, clean, end_run
 
     try:
         with RunningLock(Path()):

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Final
 
 from offload.emulation.experiment import Quality
-from offload.emulation.planning import look_at_machine
-from offload.emulation.relay_messages import End, Qualities, RelaySettings
+from offload.emulation.links.relay_messages import End, Qualities, RelaySettings
+from offload.emulation.local.planning import look_at_machine
 
 ROOT: Final = Path(__file__).parents[2]
-COMMAND: Final = (sys.executable, "-m", "offload.emulation.relay")
+COMMAND: Final = (sys.executable, "-m", "offload.emulation.links.relay")
 
 # Only ends a test that has failed already.
 WAIT_S: Final = 30.0

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from offload.emulation.catalogue import Row, link_kind, machine_kind, rows
+from offload.emulation.files.catalogue import Row, link_kind, machine_kind, rows
 from offload.errors import ConfigurationError
 
 MACHINES = [row.name for row in rows() if row.of == "machine"]

@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from offload.emulation.cgroups import (
+from offload.emulation.local.cgroups import (
     FOLDER,
     Cgroups,
     GroupV1,

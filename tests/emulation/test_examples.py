@@ -9,10 +9,10 @@ from offload.auth import load_server_tokens
 from offload.cloud import options as cloud_options
 from offload.device import options as device_options
 from offload.emulation.experiment import Experiment, LinkChange, Machine, MachineChange, Role
-from offload.emulation.importing import import_file
-from offload.emulation.older_units import Mbps
-from offload.emulation.placeholders import fill_in
-from offload.emulation.reading import experiment_of, read_experiment
+from offload.emulation.files.importing import import_file
+from offload.emulation.files.older_units import Mbps
+from offload.emulation.files.placeholders import fill_in
+from offload.emulation.files.reading import experiment_of, read_experiment
 from offload.errors import ConfigurationError
 from tests.integration.programs import ROOT, read_results, run_client
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from offload.emulation.experiment import Experiment, Quality, Readiness, Role
-from offload.emulation.importing import Imported, import_document, import_file
-from offload.emulation.older_units import Mbps, cores, rate_text, size_text
-from offload.emulation.reading import experiment_of, read_experiment
+from offload.emulation.files.importing import Imported, import_document, import_file
+from offload.emulation.files.older_units import Mbps, cores, rate_text, size_text
+from offload.emulation.files.reading import experiment_of, read_experiment
 from offload.errors import ConfigurationError
 
 OLDER: dict[str, Any] = {

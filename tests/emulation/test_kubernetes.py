@@ -27,9 +27,9 @@ from hypothesis import strategies as st
 
 from offload.emulation.cli import main
 from offload.emulation.experiment import Experiment, Link, Machine, Quality, Readiness, Role
-from offload.emulation.importing import import_file
-from offload.emulation.older_units import Mbps
-from offload.emulation.reading import experiment_of, read_experiment
+from offload.emulation.files.importing import import_file
+from offload.emulation.files.older_units import Mbps
+from offload.emulation.files.reading import experiment_of, read_experiment
 from offload.emulation.rendering import Rendering, render
 from offload.emulation.rendering.checking import check, schema
 from offload.emulation.rendering.text import as_yaml

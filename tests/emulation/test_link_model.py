@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offload.emulation.experiment import UNLIMITED_QUEUE_BYTES, Quality
-from offload.emulation.link_model import LinkModel
+from offload.emulation.links.link_model import LinkModel
 
 PACKET_BYTES: Final = 1000
 

@@ -23,10 +23,10 @@ from tests.integration.programs import CLIENT, SERVER, Ended, write_app
 
 pytest.importorskip("pyroute2", reason="pyroute2 is missing: ./run setup emulation")
 
-from offload.emulation.cgroups import find_cgroups, read_mounts
-from offload.emulation.cleaning import RUN_VARIABLE
-from offload.emulation.network import our_namespaces
-from offload.emulation.planning import look_at_machine
+from offload.emulation.local.cgroups import find_cgroups, read_mounts
+from offload.emulation.local.cleaning import RUN_VARIABLE
+from offload.emulation.local.network import our_namespaces
+from offload.emulation.local.planning import look_at_machine
 
 ROOT: Final = Path(__file__).parents[2]
 

@@ -17,7 +17,7 @@ from offload.emulation.experiment import (
     Readiness,
     Role,
 )
-from offload.emulation.planning import Abilities, plan_for
+from offload.emulation.local.planning import Abilities, plan_for
 
 ALL: Final = Abilities(
     is_root=True,

@@ -13,8 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from offload.emulation import checking
-from offload.emulation.checking import OLDER_SCHEMA, SCHEMA, schema
 from offload.emulation.experiment import (
     Experiment,
     LinkChange,
@@ -24,7 +22,9 @@ from offload.emulation.experiment import (
     Readiness,
     Role,
 )
-from offload.emulation.reading import MAX_FILE_BYTES, experiment_of, read_experiment
+from offload.emulation.files import checking
+from offload.emulation.files.checking import OLDER_SCHEMA, SCHEMA, schema
+from offload.emulation.files.reading import MAX_FILE_BYTES, experiment_of, read_experiment
 from offload.errors import ConfigurationError
 
 TOML = """\

@@ -6,9 +6,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from offload.emulation.collecting import DirectionNow, MachineNow, Now
-from offload.emulation.events import EventKind, EventLog
-from offload.emulation.progress import Progress
+from offload.emulation.local.collecting import DirectionNow, MachineNow, Now
+from offload.emulation.local.events import EventKind, EventLog
+from offload.emulation.local.progress import Progress
 
 NOW = Now(
     machines=[

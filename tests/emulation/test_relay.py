@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from offload.emulation.experiment import Quality
-from offload.emulation.relay_messages import (
+from offload.emulation.links.relay_messages import (
     Qualities,
     RelaySettings,
     Report,
@@ -24,14 +24,14 @@ from tests.emulation.relay_process import WAIT_S, ended, relay, settings, what_i
 pytest.importorskip("pyroute2", reason="pyroute2 is missing: ./run setup emulation")
 
 from benchmarks.relayed import LINK, RelayedLink
-from offload.emulation.network import inside
-from offload.emulation.probe_traffic import (
+from offload.emulation.links.tap import KERNEL_QUEUE_PACKETS
+from offload.emulation.local.network import inside
+from offload.emulation.local.probe_traffic import (
     FULL_BYTES,
     Arrival,
     open_flow,
     stream_rate_bit_s,
 )
-from offload.emulation.tap import KERNEL_QUEUE_PACKETS
 
 # Far more than a busy machine takes for anything here.
 PATIENCE_S: Final = 1.0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from offload.emulation.relay_messages import settings_line
+from offload.emulation.links.relay_messages import settings_line
 from tests.emulation.relay_process import ended, relay, settings
 
 pytest.importorskip("pyroute2", reason="pyroute2 is missing: ./run setup emulation")

@@ -6,8 +6,8 @@ from typing import Final
 import pytest
 
 from offload.emulation.experiment import Quality
-from offload.emulation.link_model import Counters
-from offload.emulation.relay_messages import (
+from offload.emulation.links.link_model import Counters
+from offload.emulation.links.relay_messages import (
     End,
     Qualities,
     RelaySettings,

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from offload.emulation.curves import Curve, Line
 from offload.emulation.experiment import (
     Experiment,
     LinkChange,
@@ -19,13 +18,14 @@ from offload.emulation.experiment import (
     Quality,
     Readiness,
 )
-from offload.emulation.findings import Findings, Mark, findings_of
-from offload.emulation.host import describe_host
-from offload.emulation.recorded_experiment import experiment_from
-from offload.emulation.recording import Figures
+from offload.emulation.local.host import describe_host
 from offload.emulation.report import make_report
-from offload.emulation.run_folder import read_recording
-from offload.emulation.tables import LinkRow, MachineRow, Totals
+from offload.emulation.report.curves import Curve, Line
+from offload.emulation.report.findings import Findings, Mark, findings_of
+from offload.emulation.report.recorded_experiment import experiment_from
+from offload.emulation.report.recording import Figures
+from offload.emulation.report.run_folder import read_recording
+from offload.emulation.report.tables import LinkRow, MachineRow, Totals
 from offload.errors import ConfigurationError
 from tests.emulation.run_folders import (
     PI,

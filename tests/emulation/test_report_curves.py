@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offload.emulation.axes import axis_for, place_labels, time_numbers
-from offload.emulation.charts import MAX_POINTS, thinned
-from offload.emulation.curves import Curve, Line, Quantity, curves_of
 from offload.emulation.experiment import LinkChange, MachineChange
-from offload.emulation.findings import Mark
-from offload.emulation.run_folder import read_recording
-from offload.emulation.wording import amount, plain, rate, seconds, share, size
+from offload.emulation.report.axes import axis_for, place_labels, time_numbers
+from offload.emulation.report.charts import MAX_POINTS, thinned
+from offload.emulation.report.curves import Curve, Line, Quantity, curves_of
+from offload.emulation.report.findings import Mark
+from offload.emulation.report.run_folder import read_recording
+from offload.emulation.report.wording import amount, plain, rate, seconds, share, size
 from tests.emulation.run_folders import (
     QUALITY,
     RECORDED,

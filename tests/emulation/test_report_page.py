@@ -9,10 +9,10 @@ from typing import Final
 
 import pytest
 
-from offload.emulation.findings import findings_of
-from offload.emulation.page import page_of
 from offload.emulation.report import make_report
-from offload.emulation.run_folder import read_recording
+from offload.emulation.report.findings import findings_of
+from offload.emulation.report.page import page_of
+from offload.emulation.report.run_folder import read_recording
 from tests.emulation.chromium import PROGRAM, Chromium
 from tests.emulation.run_folders import (
     PI,

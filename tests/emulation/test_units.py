@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from offload.emulation.units import duration, rate, share, size
+from offload.emulation.files.units import duration, rate, share, size
 from offload.errors import ConfigurationError
 
 

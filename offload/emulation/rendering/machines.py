@@ -11,8 +11,8 @@ from math import ceil
 from pathlib import PurePosixPath
 from typing import Final
 
-from offload.emulation import placeholders
 from offload.emulation.experiment import Experiment, Machine
+from offload.emulation.files import placeholders
 from offload.emulation.rendering.labels import (
     COMPONENT_LABEL,
     NAME_LABEL,

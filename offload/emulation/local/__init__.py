@@ -1,0 +1,1 @@
+"""The local backend: an experiment's machines as namespaces and cgroups of this machine."""
