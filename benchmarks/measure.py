@@ -12,8 +12,6 @@ rotated order, and what is compared is taken from one run: medians, with their s
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +20,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Final
+
+from offload.emulation.local.host import describe_host
 
 # An odd number, so that the median is a round that happened.
 DEFAULT_ROUNDS: Final = 7
@@ -209,10 +209,7 @@ def machine_facts() -> dict[str, object]:
         except metadata.PackageNotFoundError:
             continue
     return {
-        "cpu": _cpu_model(),
-        "cores": os.cpu_count(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
+        **describe_host(),
         **versions,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -250,14 +247,3 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is less than 1")
     return number
-
-
-def _cpu_model() -> str:
-    facts = Path("/proc/cpuinfo")
-    if facts.exists():
-        for line in facts.read_text(encoding="utf-8").splitlines():
-            name, _, value = line.partition(":")
-            # What x86 calls it, and what a Raspberry Pi does.
-            if name.strip() in ("model name", "Model"):
-                return value.strip()
-    return platform.processor() or platform.machine()

@@ -108,7 +108,7 @@ REPORTING: Final = (
 # From the text of an experiment file to its values.
 EXPERIMENT_VALUES: Final = (
     "offload/emulation/experiment.py",
-    "offload/emulation/local/topology.py",
+    "offload/emulation/topology.py",
     *(
         f"offload/emulation/files/{name}.py"
         for name in ("units", "settings", "placeholders", "older_units", "older_connections")

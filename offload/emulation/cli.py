@@ -129,6 +129,10 @@ def _render(options: argparse.Namespace) -> int:
 
 
 def _import(options: argparse.Namespace) -> int:
+    if options.output and options.output.suffix.lower() != ".json":
+        raise ConfigurationError(
+            f"--output {options.output}: it will be JSON, expected a name that ends in .json"
+        )
     imported = import_file(options.file, mbps_means=options.mbps_means)
     for note in imported.notes:
         sys.stderr.write(f"note: {note}\n")
@@ -161,7 +165,7 @@ def _chosen(experiment: Experiment, options: argparse.Namespace) -> Experiment:
     return replace(
         experiment,
         duration_s=duration_s,
-        changes=tuple(each for each in experiment.changes if each.at_s <= duration_s),
+        changes=tuple(each for each in experiment.changes if each.at_s < duration_s),
         probes=experiment.probes and not options.no_probes,
     )
 

@@ -3,12 +3,15 @@
 import os
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from offload.emulation import cli
 from offload.emulation.cli import main
+from offload.emulation.files.reading import read_experiment
 
 ROOT: Final = Path(__file__).parents[2]
 
@@ -108,6 +111,15 @@ def test_wrong_usage_is_one_line(
     assert error_of(capsys).startswith(expected)
 
 
+def test_a_shorter_run_leaves_out_what_would_change_at_its_end_or_later(file: Path) -> None:
+    schedule = 'schedule = ["at 1s: machine pi cpu 0.4", "at 2s: machine pi cpu 0.3"]'
+    file.write_text(f"{schedule}\n{EXPERIMENT}", encoding="utf-8")
+    options = Namespace(duration=2.0, no_probes=False)
+    chosen = cli._chosen(read_experiment(file), options)
+    assert [each.at_s for each in chosen.changes] == [1.0]
+    assert chosen.duration_s == 2.0
+
+
 def test_a_rendering_is_written_to_standard_output_or_to_a_file(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -138,6 +150,16 @@ def test_an_older_file_is_imported_once_it_is_said_what_mbps_means(
     said = capsys.readouterr()
     assert '"version": 1' in said.out
     assert said.err.startswith("note: ")
+
+
+def test_an_older_file_is_not_imported_under_a_name_that_promises_toml(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    older = ROOT / "examples" / "experiments" / "older-format" / "user_config.json"
+    output = tmp_path / "new.toml"
+    assert main(["import", str(older), "--mbps-means", "mbit", "--output", str(output)]) == 2
+    assert error_of(capsys).endswith("it will be JSON, expected a name that ends in .json")
+    assert not output.exists()
 
 
 def test_the_kinds_are_listed_with_their_sources(capsys: pytest.CaptureFixture[str]) -> None:

@@ -716,5 +716,5 @@ def test_without_the_package_that_writes_yaml_the_error_says_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "yaml", None)
-    with pytest.raises(ConfigurationError, match=r"PyYAML, which is missing; type: "):
+    with pytest.raises(ConfigurationError, match=r"PyYAML, which is missing: "):
         render(experiment(device()))

@@ -175,8 +175,3 @@ def test_more_cores_than_there_are_is_a_hint() -> None:
 def test_more_memory_than_there_is_is_a_hint() -> None:
     experiment = replace(EXPERIMENT, machines=(CLOUD, replace(PI, memory_bytes=16 * 1024**3)))
     assert hints(experiment) == "the machines may use 16 GiB together, and there are 8 GiB"
-
-
-def test_a_machine_that_is_named_where_no_link_leads_is_a_hint() -> None:
-    experiment = replace(EXPERIMENT, links=(), changes=())
-    assert hints(experiment) == "machine pi names cloud, and no link leads there"

@@ -540,7 +540,7 @@ def test_without_the_package_that_checks_the_error_says_what_to_type(
     monkeypatch.setitem(sys.modules, "jsonschema", None)
     checking._validator.cache_clear()
     try:
-        assert error_of(document()).endswith("type: python3 -m pip install 'jsonschema>=4.22'")
+        assert error_of(document()).endswith("missing: `./run setup emulation` installs it")
     finally:
         checking._validator.cache_clear()
 

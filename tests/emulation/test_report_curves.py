@@ -102,6 +102,15 @@ def test_lost_and_dropped_packets_are_two_lines(tmp_path: Path) -> None:
     assert [(each.name, each.values) for each in lines] == [("lost", [3]), ("dropped", [1])]
 
 
+def test_packets_that_a_link_missed_are_a_line_of_their_own_where_there_are_any(
+    tmp_path: Path,
+) -> None:
+    write_experiment(tmp_path, experiment())
+    write_links(tmp_path, [(1, "wifi", "cloud", 0, 0, 0, 0), (2, "wifi", "cloud", 10, 0, 0, 7)])
+    lines = curve(tmp_path, Quantity.PACKETS_LOST, "wifi to cloud").lines
+    assert [(each.name, each.values) for each in lines][2:] == [("missed", [7])]
+
+
 def test_a_processor_is_held_against_its_limit_as_it_changes(tmp_path: Path) -> None:
     change = MachineChange(at_s=10, machine="pi", cpu=0.25, memory_bytes=None, text="")
     write_experiment(tmp_path, experiment(change, replace(change, at_s=50, cpu=None)))

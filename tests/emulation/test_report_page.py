@@ -21,6 +21,7 @@ from tests.emulation.run_folders import (
     experiment,
     write_events,
     write_experiment,
+    write_links,
     write_log,
     write_machines,
 )
@@ -148,6 +149,15 @@ def test_a_page_says_what_is_missing(tmp_path: Path) -> None:
     (folder / "links.csv").unlink()
     assert "links.csv is missing" in page(folder).words
     assert "missing" not in page(RECORDED).words.lower()
+
+
+def test_a_page_warns_of_a_link_that_the_machine_was_too_slow_for(tmp_path: Path) -> None:
+    write_experiment(tmp_path, experiment())
+    write_links(tmp_path, [(1, "wifi", "cloud", 0, 0, 0, 0), (2, "wifi", "cloud", 10, 0, 0, 7)])
+    warned = page(tmp_path).words
+    assert "This machine was too slow for some links" in warned
+    assert "wifi to cloud: 7 packets never got to it" in warned
+    assert "too slow for some links" not in page(RECORDED).words
 
 
 def test_a_difference_is_marked_by_more_than_a_colour(tmp_path: Path) -> None:

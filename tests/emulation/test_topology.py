@@ -1,7 +1,7 @@
 """Addresses and routes of an experiment."""
 
 from offload.emulation.experiment import Experiment, Link, Machine, Quality, Role
-from offload.emulation.local.topology import addresses, first_hops
+from offload.emulation.topology import addresses, first_hops
 
 
 def machine(name: str) -> Machine:

@@ -25,6 +25,8 @@ from tests.integration.programs import ROOT, cloud_server, read_results, run_cli
 
 README: Final = (ROOT / "README.md").read_text(encoding="utf-8")
 SHELLS: Final = ("sh", "bash")
+# Files that the README tells its reader to save.
+SAVED: Final = ("python", "toml")
 
 NOT_RUN: Final = "not run: "
 KEEPS_RUNNING: Final = "keeps running"
@@ -210,9 +212,9 @@ def exit_codes(error: type[OffloadError] = OffloadError) -> set[int]:
 def test_every_code_block_is_of_a_known_kind_and_every_comment_before_one_is_understood() -> None:
     assert README.count("\n```") == 2 * len(BLOCKS)
     for block in BLOCKS:
-        assert block.kind in (*SHELLS, "python", "text"), block
+        assert block.kind in (*SHELLS, *SAVED, "text"), block
         assert block.note in ("", KEEPS_RUNNING) or re.fullmatch(r"not run: \w.+", block.note)
-        assert bool(block.title) == (block.kind == "python"), block
+        assert bool(block.title) == (block.kind in SAVED), block
 
 
 def test_a_block_that_is_not_run_needs_what_a_test_has_not() -> None:
@@ -301,6 +303,15 @@ def test_the_option_tables_name_the_options_that_exist_and_no_other(
     named = [option for cell in first_cells(section(title)) for option in _OPTION.findall(cell)]
     assert set(named) == options_in_help(program)
     assert len(named) == len(set(named))
+
+
+def test_the_verbs_of_the_emulation_are_those_that_there_are() -> None:
+    command = [sys.executable, "-m", "offload.emulation", "-h"]
+    helped = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    named = re.findall(
+        r"^\| `([a-z]+)[^`]*` \|", section("## Emulate devices and links"), re.MULTILINE
+    )
+    assert named == re.findall(r"^    ([a-z]+)  ", helped.stdout, re.MULTILINE)
 
 
 def test_the_exit_codes_are_those_that_the_errors_have() -> None:

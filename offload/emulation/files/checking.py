@@ -68,8 +68,8 @@ def _validator(name: str) -> "Draft202012Validator":
         from jsonschema import Draft202012Validator
     except ImportError as error:
         raise ConfigurationError(
-            "experiment files are checked by the package jsonschema, which is missing; "
-            "type: python3 -m pip install 'jsonschema>=4.22'"
+            "experiment files are checked by the package jsonschema, which is missing: "
+            "`./run setup emulation` installs it"
         ) from error
     return Draft202012Validator(schema(name))
 

@@ -15,6 +15,7 @@ from offload.emulation.files import placeholders, units
 from offload.emulation.files.adjusting import adjusted_link, adjusted_machine
 from offload.emulation.files.schedule import read_schedule
 from offload.emulation.files.settings import check_quality, did_you_mean, read_at
+from offload.emulation.topology import first_hops
 from offload.errors import ConfigurationError
 
 # A device connects to a cloud as soon as it runs, so the cloud has to be there.
@@ -188,8 +189,9 @@ def _check_pairs(links: Sequence[Link]) -> None:
 
 def _check_placeholders(machines: Sequence[Machine], links: Sequence[Link]) -> None:
     names = [machine.name for machine in machines]
+    hops = first_hops(names, links)
     for index, machine in enumerate(machines):
-        reached = _reachable(machine.name, links)
+        reached = {machine.name, *hops[machine.name]}
         places = {f"command[{number}]": word for number, word in enumerate(machine.command)}
         places |= {f"environment.{name}": text for name, text in machine.environment.items()}
         for key, text in places.items():
@@ -202,15 +204,3 @@ def _check_placeholders(machines: Sequence[Machine], links: Sequence[Link]) -> N
                     raise ConfigurationError(
                         f"{place}: no links lead from {machine.name!r} to {name!r}"
                     )
-
-
-def _reachable(start: str, links: Sequence[Link]) -> frozenset[str]:
-    reached = {start}
-    waiting = [start]
-    while waiting:
-        here = waiting.pop()
-        for link in links:
-            if here in link.ends and not reached.issuperset(link.ends):
-                reached.update(link.ends)
-                waiting.append(link.ends[0] if here == link.ends[1] else link.ends[1])
-    return frozenset(reached)

@@ -22,7 +22,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from offload.emulation.experiment import Experiment
 from offload.emulation.local.entering import NAMESPACES, enter_namespace
-from offload.emulation.local.topology import addresses, first_hops, other_end
+from offload.emulation.topology import addresses, first_hops, other_end
 from offload.errors import EmulationError
 
 # All namespaces of ours begin with it; then the run, then the machine.

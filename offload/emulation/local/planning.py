@@ -20,8 +20,8 @@ from typing import Final
 from offload.emulation.experiment import Experiment, Link, Machine, MachineChange, Quality
 from offload.emulation.files import placeholders
 from offload.emulation.local.cgroups import CPU, LEAST_CPU, MEMORY, find_cgroups, read_mounts
-from offload.emulation.local.topology import addresses, first_hops
 from offload.emulation.report import wording
+from offload.emulation.topology import addresses
 
 # What `local` needs beside the standard library.
 _PACKAGE: Final = "pyroute2"
@@ -205,18 +205,6 @@ def _hints(experiment: Experiment, abilities: Abilities) -> Iterator[str]:
         )
     if MEMORY not in abilities.controllers:
         yield f"there is no cgroup controller {MEMORY}: memory is not measured"
-    yield from _unreachable(experiment)
-
-
-def _unreachable(experiment: Experiment) -> Iterator[str]:
-    hops = first_hops([each.name for each in experiment.machines], experiment.links)
-    for machine in experiment.machines:
-        texts = [*machine.command, *machine.environment.values()]
-        named = {name for text in texts for name in placeholders.names_in(text)}
-        for other in sorted(
-            named - {machine.name, *placeholders.RESERVED} - set(hops[machine.name])
-        ):
-            yield f"machine {machine.name} names {other}, and no link leads there"
 
 
 def _lines(experiment: Experiment) -> Iterator[str]:

@@ -4,7 +4,7 @@
     write_probes(folder / "probes.json", probes)
 
 First small packets at a steady pace: how long they take, and how many do not arrive. Then as many
-as the link takes: how many bytes a second arrive. A direction takes two seconds or so.
+as the link takes: how many bytes a second arrive. A direction takes two or three seconds.
 """
 
 import json
@@ -24,10 +24,12 @@ from offload.emulation.local.probe_traffic import (
 )
 from offload.errors import EmulationError
 
-# Packets of the delay's probe: few, so that they do not meet each other.
+# Packets of the delay's probe: few, so that they do not meet each other. Jitter takes more of them
+# to see its middle: 75 at 10 ms, which tell it to half a millisecond or so.
 _DELAY_EVERY_S: Final = 0.01
 _DELAY_S: Final = 0.4
-_DELAY_LEAST_PACKETS: Final = 10
+_DELAY_WITH_JITTER_S: Final = 1.5
+_DELAY_LEAST_PACKETS: Final = 20
 
 # Those of the loss's probe: as many as this process sends with ease, but never more than half of
 # what the link takes.
@@ -146,7 +148,8 @@ def _delay_and_jitter(flow: Flow, quality: Quality) -> tuple[float | None, float
     # Packets stay in order: with jitter, those close to each other would all have the delay of the
     # latest.
     every_s = max(_DELAY_EVERY_S, 2 * quality.jitter_s)
-    count = max(_DELAY_LEAST_PACKETS, round(_DELAY_S / every_s))
+    duration_s = _DELAY_WITH_JITTER_S if quality.jitter_s else _DELAY_S
+    count = max(_DELAY_LEAST_PACKETS, round(duration_s / every_s))
     arrivals = flow.send_paced(
         count=count, every_s=every_s, size_bytes=_SMALL_BYTES, patience_s=_patience_s(quality)
     )

@@ -62,8 +62,8 @@ def as_yaml(comments: Iterable[str], documents: Iterable[Document]) -> str:
         import yaml
     except ImportError as error:
         raise ConfigurationError(
-            "manifests are written by the package PyYAML, which is missing; "
-            "type: python3 -m pip install 'PyYAML>=6.0.1'"
+            "manifests are written by the package PyYAML, which is missing: "
+            "`./run setup emulation` installs it"
         ) from error
     top = "".join(f"# {line}".rstrip() + "\n" for line in comments)
     return top + yaml.dump_all(

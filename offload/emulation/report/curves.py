@@ -35,7 +35,8 @@ class Line:
 
     Attributes:
         name: ``measured``; what that is held against: ``target``, ``limit`` or ``rate``; of packets
-            ``lost`` on the way and ``dropped`` by a full queue or a link that is down.
+            ``lost`` on the way, ``dropped`` by a full queue or a link that is down, and ``missed``
+            by a link that this machine was too slow for.
         t: Seconds, rising.
         values: One for each time; None where there is none, such as the limit where it is lifted.
         is_step: Each value holds until the next time.
@@ -179,10 +180,12 @@ def _direction_curves(recording: Recording, direction: Direction) -> Iterator[Cu
     )
     lost = _rates("lost", times, [each.lost for each in samples])
     dropped = _rates("dropped", times, [each.dropped for each in samples])
+    missed = _rates("missed", times, [each.missed for each in samples])
+    packets = [lost, dropped, missed] if any(missed.known) else [lost, dropped]
     yield Curve(
         quantity=Quantity.LINK_USE, subject=subject, lines=_with_known(used, rate), down=down
     )
-    yield Curve(quantity=Quantity.PACKETS_LOST, subject=subject, lines=[lost, dropped], down=down)
+    yield Curve(quantity=Quantity.PACKETS_LOST, subject=subject, lines=packets, down=down)
 
 
 def _with_known(measured: Line, held_against: Line) -> list[Line]:

@@ -17,7 +17,7 @@ from typing import Final
 
 from offload.emulation.report.axes import Axis, axis_for
 from offload.emulation.report.charts import chart, thinned
-from offload.emulation.report.curves import Curve, Quantity
+from offload.emulation.report.curves import Curve, Quantity, direction_name
 from offload.emulation.report.findings import Findings, Mark
 from offload.emulation.report.page_tables import (
     links_table,
@@ -26,6 +26,7 @@ from offload.emulation.report.page_tables import (
     totals_list,
 )
 from offload.emulation.report.run_files import number
+from offload.emulation.report.tables import LinkRow
 from offload.emulation.report.wording import plain, seconds, size
 
 # A chart is at most so many times as high as its curve, so that axes can be shared.
@@ -63,7 +64,7 @@ _SECTIONS: Final = {
     ),
     Quantity.LATENCY: Section(
         title="Latency, 95th percentile",
-        note="From capture to acknowledgement, of all frames since the program started.",
+        note="From capture to acknowledgement, of the frames since the value before.",
     ),
     Quantity.CPU: Section(
         title="Processor",
@@ -81,7 +82,8 @@ _SECTIONS: Final = {
     ),
     Quantity.PACKETS_LOST: Section(
         title="Lost and dropped packets",
-        note="Lost on the way; dropped by a full queue, or by a link that was down.",
+        note="Lost on the way; dropped by a full queue, or by a link that was down; missed where "
+        "the machine that this ran on was too slow.",
         nothing="None on",
     ),
 }
@@ -107,6 +109,7 @@ def page_of(findings: Findings) -> str:
         title=escape(findings.name),
         head=_head(findings),
         missing=_missing(findings.missing),
+        too_slow=_too_slow(findings.links),
         totals=totals_list(findings.totals),
         links=links_table(findings.links),
         machines=machines_table(findings.machines),
@@ -156,6 +159,23 @@ def _missing(missing: Sequence[str]) -> str:
     entries = "".join(f"<li>{escape(each)}</li>" for each in missing)
     return (
         f'<section class="missing"><b>Not all of this run is here</b><ul>{entries}</ul></section>'
+    )
+
+
+def _too_slow(links: Sequence[LinkRow]) -> str:
+    """Return a warning about links whose figures are not those that were asked for."""
+    missed = [each for each in links if each.missed_packets]
+    if not missed:
+        return ""
+    entries = "".join(
+        f"<li>{escape(direction_name((each.link, each.to)))}: {plain(each.missed_packets or 0)} "
+        "packets never got to it</li>"
+        for each in missed
+    )
+    return (
+        '<section class="missing"><b>This machine was too slow for some links</b>'
+        f"<ul>{entries}</ul><p>They carried less than they were asked to; so do not trust what "
+        "depends on them.</p></section>"
     )
 
 

@@ -21,9 +21,9 @@ _LINKS_HEADING: Final = """
 
 _LINKS_NOTE: Final = """
 <p class="note">Asked: at the beginning. Got: by probes before the programs started; marked where it
-is off by over 5 % of the rate, 1 ms of the delay (or half of the jitter), or what chance explains
-of the loss. Packets are lost by the link's loss, dropped by a full queue or while the link is down,
-and missed where the machine that this ran on was too slow for the link.</p>"""
+is off by over 5 % of the rate, 1 ms of the delay (or a quarter of the jitter), or what chance
+explains of the loss. Packets are lost by the link's loss, dropped by a full queue or while the link
+is down, and missed where the machine that this ran on was too slow for the link.</p>"""
 
 _MACHINES_HEADING: Final = """
 <tr><th rowspan="2">Machine</th><th colspan="3">Processor, cores</th>

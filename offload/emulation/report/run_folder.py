@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from offload.emulation.experiment import Experiment, Role
+from offload.emulation.experiment import Experiment, Machine, Role
 from offload.emulation.report.recorded_experiment import experiment_from
 from offload.emulation.report.recording import (
     Direction,
@@ -118,11 +118,11 @@ class _Reader:
         }
 
     def _read_summaries(self) -> dict[str, Mapping[str, Any]]:
-        """Read the summary of each machine that wrote one; a device is expected to."""
+        """Read the summary of each machine that wrote one, or was told to."""
         summaries: dict[str, Mapping[str, Any]] = {}
         for machine in self._experiment.machines if self._experiment else ():
             name = f"{machine.name}/summary.json"
-            is_expected = machine.role is Role.DEVICE or (self._files.folder / name).is_file()
+            is_expected = _is_told(machine, "--summary") or (self._files.folder / name).is_file()
             if is_expected and (document := table(self._files.document(name))):
                 summaries[machine.name] = document
         return summaries
@@ -138,7 +138,7 @@ class _Reader:
             if lines and self._began_at is not None:
                 progress[machine.name] = [_progress(each, self._began_at) for each in lines]
                 continue
-            if machine.role is Role.DEVICE:
+            if machine.role is Role.DEVICE and _is_told(machine, "--log-format"):
                 self._files.missing.append(f"{log} has no JSON lines of progress")
             progress[machine.name] = self._decisions(machine.name, summaries.get(machine.name, {}))
         return progress
@@ -170,6 +170,11 @@ class _Reader:
 
     def _read_host(self) -> Mapping[str, object]:
         return table(self._files.document("host.json"))
+
+
+def _is_told(machine: Machine, option: str) -> bool:
+    """Return whether a machine's program is told to write something: it may be any program."""
+    return any(word.partition("=")[0] == option for word in machine.command)
 
 
 def _happening(line: Mapping[str, Any]) -> Happening:

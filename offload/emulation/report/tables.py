@@ -25,9 +25,9 @@ RATE_TOLERANCE: Final = 0.05
 DELAY_TOLERANCE_S: Final = 0.001
 LOSS_TOLERANCE: Final = 0.05
 
-# A probe has tens of packets to tell the delay by, so under jitter the one in the middle is off by
-# a part of that: by a fifth or so as a rule.
-_JITTER_SHARE: Final = 0.5
+# A probe has tens of packets to tell the delay by, so under jitter its middle is off by a part of
+# that: by a twentieth as a rule.
+_JITTER_SHARE: Final = 0.25
 
 # A probe of few packets cannot tell a loss that well: so many standard deviations are chance.
 _CHANCE_DEVIATIONS: Final = 3.0
