@@ -1,7 +1,9 @@
-"""Experiments on emulated machines and links, all on one machine: ``python3 -m offload.emulation``.
+"""Experiments: machines with limited processors and links with limited rates, on one machine.
 
-`experiment` says what an experiment is and `reading` reads one from a file. `local` runs it: a
-network namespace and a cgroup for each machine (`network`, `cgroups`), a process that delays and
-loses packets for each link (`relay`), real programs on them. `report` shows what came of it, and
-`rendering` writes the same experiment for Kubernetes. No device needs any of it.
+`experiment` says what an experiment is; `files` reads one. `local` runs it: a network namespace and
+a cgroup for each machine, a process of `links` for each link, all measured once a second. `report`
+makes a page of a run, and `rendering` writes the same experiment as manifests for Kubernetes.
+
+    python3 -m offload.emulation plan examples/experiments/wifi-drop.toml
+    sudo .venv/bin/python -m offload.emulation run examples/experiments/wifi-drop.toml
 """

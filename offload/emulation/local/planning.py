@@ -23,7 +23,7 @@ from offload.emulation.local.cgroups import CPU, LEAST_CPU, MEMORY, find_cgroups
 from offload.emulation.report import wording
 from offload.emulation.topology import addresses
 
-# What `local` needs beside the standard library.
+# What the local backend needs beside the standard library.
 _PACKAGE: Final = "pyroute2"
 PACKAGE_REMEDY: Final = "`./run setup emulation` installs it"
 

@@ -8,7 +8,7 @@
         running.stop(reason)
     running.failures
 
-`local` sets it up and removes it.
+`backend` sets it up and removes it.
 """
 
 import signal
