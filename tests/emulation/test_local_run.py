@@ -199,12 +199,10 @@ command = {python(code)}
 """
 
 
-def test_a_device_and_a_cloud_run_over_a_link_and_everything_is_written_down(
-    tmp_path: Path,
-) -> None:
-    app = write_app(tmp_path, "squares", APP)
+def small_experiment(folder: Path) -> str:
+    app = write_app(folder, "squares", APP)
     options = f"--app {app} --summary {{folder}}/summary.json --log-format json"
-    experiment = f"""
+    return f"""
         version = 1
         name = "small"
         duration = "5s"
@@ -234,7 +232,12 @@ def test_a_device_and_a_cloud_run_over_a_link_and_everything_is_written_down(
         delay = "10ms"
         to = {{ pi = {{ delay = "20ms" }} }}
     """
-    run, ended = run_to_end(tmp_path, experiment)
+
+
+def test_a_device_and_a_cloud_run_over_a_link_and_everything_is_written_down(
+    tmp_path: Path,
+) -> None:
+    run, ended = run_to_end(tmp_path, small_experiment(tmp_path))
     assert ended.code == 0, ended.err
     assert ended.out == f"{run.folder / 'report.html'}\n"
     assert (run.folder / "report.html").exists()
