@@ -405,7 +405,10 @@ class CloudServer:
         del self._opening[link]
         stream.link, self._stream_of[link] = link, stream
         link.session.accept(
-            next_seq=next_seq, durable=self._store.durable, exceptions=standing.exceptions
+            next_seq=next_seq,
+            durable=self._store.durable,
+            exceptions=standing.exceptions,
+            workers=1 if app.pipeline.one_at_a_time else self._pool.workers,
         )
         if self._options.watch_fps:
             fps = None if math.isinf(self._options.watch_fps) else self._options.watch_fps

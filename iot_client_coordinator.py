@@ -16,7 +16,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -30,11 +30,13 @@ from offload.device.display import Display, check_screen
 from offload.device.drain import Drain, Interrupted
 from offload.device.encoding_choice import EncodingChoice
 from offload.device.ending import check_ended_well, say_what_is_kept
+from offload.device.feedback import Feedback
 from offload.device.link import LinkEstimate
 from offload.device.local_delivery import LocalDelivery
 from offload.device.options import Mode, Options, check_fits, parse
 from offload.device.outbox import Delivered
 from offload.device.pictures import PictureRate
+from offload.device.point_encodings import PointEncodings
 from offload.device.report import Progress, RunReport
 from offload.device.telemetry import RunTotals
 from offload.device.uplink import LinkState, Uplink
@@ -46,11 +48,12 @@ from offload.executors.threads import Quickness
 from offload.load import LoadMeter
 from offload.loading import App, load_app
 from offload.logs import Mishaps, end_with_any_thread
-from offload.messages import Open, Outcome, OutcomeRange
+from offload.messages import Open, Outcome, OutcomeRange, TaskTime
 from offload.results import unpack_state
 from offload.results.writer import Finished, Snapshot, no_state, settle
 from offload.transport import machine_name
-from scheduler import Observation, OperatingPoint, ThroughputScheduler
+from offload.values.encodings import Encoding
+from scheduler import OperatingPoint, SchedulerConfig, ThroughputScheduler
 from task_interface import BoundPipeline, BoundSource, Context, Pipeline, nobody_looks
 
 logger = logging.getLogger("device")
@@ -70,11 +73,12 @@ SLOW_READ_S: Final = 20e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Pending:
-    """What the scheduler is still to be told of a frame when its outcome comes."""
+class _Way:
+    """How one frame is run: ``encodings`` are None if it does not leave this device."""
 
     split: int
-    waited_s: float
+    encodings: Mapping[str, Encoding] | None
+    padding_bytes: int = 0
 
 
 class DeviceRun:
@@ -93,12 +97,18 @@ class DeviceRun:
         self._bound: BoundPipeline = app.pipeline.bind()
         self._totals = RunTotals(app.pipeline.names)
         self._load = LoadMeter()
-        self._scheduler = _scheduler(options, app.pipeline)
-        self._pending: dict[int, _Pending] = {}
         self._pictures = PictureRate()
         self._display: Display | None = None
         self._link = LinkEstimate()
         self._encoding_choice = EncodingChoice(options.encoding)
+        self._point_encodings = PointEncodings(
+            app.pipeline.encodings, app.pipeline.splits, options.encoding
+        )
+        self._scheduler: ThroughputScheduler | None = None
+        self._feedback = Feedback(
+            app.pipeline.names, boundary_bytes=lambda work: work.boundary_bytes(app.pipeline)
+        )
+        self._waited_for_room_s = 0.0
         # Tasks that may share globals with their source run as they would in a plain loop.
         workers = 1 if app.pipeline.one_at_a_time else options.device_workers
         share_processors(workers)
@@ -202,9 +212,33 @@ class DeviceRun:
             if self.drain.is_wanted:
                 return False
         self._next_seq = uplink.next_seq
+        if self._options.mode is Mode.AUTOMATIC:
+            self._scheduler = self._make_scheduler(cloud_workers=welcome.workers)
         if not welcome.durable:
             logger.warning("results_not_durable", extra={"why": "the server keeps none"})
         return True
+
+    def _make_scheduler(self, *, cloud_workers: int) -> ThroughputScheduler:
+        options, pipeline = self._options, self._pipeline
+        assert options.target_fps is not None, "the mode is automatic"
+        points = [
+            OperatingPoint(split=split, encoding=str(way))
+            for split in pipeline.splits
+            for way in self._point_encodings.names(split)
+        ]
+        config = SchedulerConfig(
+            tasks=len(pipeline),
+            on_demand=frozenset(
+                index for index, each in enumerate(pipeline.tasks) if each.on_demand
+            ),
+            ordered_from=pipeline.first_in_order(1),
+            workers=self._workers.workers,
+            cloud_workers=cloud_workers,
+            window=options.window,
+            max_latency_s=options.max_latency_s or math.inf,
+        )
+        start = next(point for point in points if point.split == options.split)
+        return ThroughputScheduler(points, options.target_fps, config, start)
 
     def _open_source(self) -> Capture:
         declared = self._pipeline.source
@@ -261,12 +295,18 @@ class DeviceRun:
         while self._workers.is_full or self._out.room <= self._workers.in_progress:
             if self._workers.in_progress:
                 self._hand_over_next()
-            elif self._out.wait_for_room(timeout_s=TICK_S):
+            elif self._wait_for_room():
                 # What became of other frames can wait until this one is on its way.
                 return
             self._absorb()
             if self.drain.is_over:
                 return
+
+    def _wait_for_room(self) -> bool:
+        began_s = time.monotonic()
+        has_room = self._out.wait_for_room(timeout_s=TICK_S)
+        self._waited_for_room_s += time.monotonic() - began_s
+        return has_room
 
     def _take(self) -> Captured | None:
         # A source that was slow may wait for something inside; nothing is to wait for it.
@@ -291,29 +331,45 @@ class DeviceRun:
     def _begin(self, captured: Captured) -> None:
         """Choose the frame's split, and run the free part of its tasks: here, or on a worker."""
         now = time.monotonic()
-        split = self._options.split or len(self._pipeline)
-        if self._uplink is not None and self._uplink.is_behind:
-            # What goes to disk should be small, so that it lasts and is caught up with quickly.
-            split = self._pipeline.splits[-1]
-        elif self._scheduler is not None:
-            split = self._scheduler.choose(now).point.split
-            self._pending[captured.seq] = _Pending(split=split, waited_s=captured.waited_s)
-        self._totals.chose(split)
-        work = self._make_work(captured, split, watched=self._is_watched(now))
+        watched = self._is_watched(now)
+        way = self._choose_way(captured, now, watched=watched)
+        self._totals.chose(way.split)
+        work = self._make_work(captured, way, watched=watched)
         assert self._source is not None
         run = partial(work.run_free, self._pipeline, self._source, self._bound)
-        quick = self._quick[split]
+        quick = self._quick[way.split]
         while self._workers.is_better_ended_first(quick) and not self.drain.is_over:
             self._hand_over_next()
         if self._workers.begin(work, run=run, quick=quick):
             self._hand_over(work)
+
+    def _choose_way(self, captured: Captured, now: float, *, watched: bool) -> _Way:
+        uplink, scheduler = self._uplink, self._scheduler
+        if uplink is None:
+            return _Way(split=len(self._pipeline), encodings=None)
+        if scheduler is None or uplink.is_behind:
+            # What goes to disk should be small, so that it lasts and is caught up with quickly.
+            split = self._pipeline.splits[-1] if uplink.is_behind else self._options.split
+            assert split is not None, "there is a cloud"
+            permitted = self._pipeline.encodings(split, watched=watched)
+            chosen = self._encoding_choice.choose(permitted, self._link.seconds_per_byte)
+            return _Way(split=split, encodings=chosen)
+        choice = scheduler.choose(now, watched=watched)
+        uplink.limit_window(scheduler.window)
+        self._feedback.chose(
+            captured, choice, watched=watched, waited_for_room_s=self._waited_for_room_s
+        )
+        self._waited_for_room_s = 0.0
+        split, encoding = choice.point.split, choice.point.encoding
+        encodings = self._point_encodings.of(split, encoding, watched=watched)
+        return _Way(split=split, encodings=encodings, padding_bytes=choice.padding_bytes)
 
     def _is_watched(self, now: float) -> bool:
         if self._uplink is not None:
             self._pictures.fps = self._uplink.watched_fps
         return self._pictures.takes(now)
 
-    def _make_work(self, captured: Captured, split: int, *, watched: bool) -> DeviceFrame:
+    def _make_work(self, captured: Captured, way: _Way, *, watched: bool) -> DeviceFrame:
         show = self._display.show if self._display is not None else nobody_looks
         context = Context(
             stream=self._options.stream,
@@ -322,18 +378,14 @@ class DeviceRun:
             watched=watched,
             show=show,
         )
-        encodings = None
-        if self._uplink is not None:
-            encodings = self._encoding_choice.choose(
-                self._pipeline.encodings(split, watched=watched), self._link.seconds_per_byte
-            )
         return DeviceFrame(
             captured.values,
             read_s=captured.read_s,
             captured_s=captured.captured_s,
-            split=split,
+            split=way.split,
             context=context,
-            encodings=encodings,
+            encodings=way.encodings,
+            padding_bytes=way.padding_bytes,
         )
 
     def _wake(self) -> None:
@@ -360,6 +412,8 @@ class DeviceRun:
         if (error := work.run.error) is not None:
             extra = {"seq": work.seq, "task": error.task, "where": error.where}
             logger.debug("frame_failed", extra=extra)
+        if self._scheduler is not None and (costs := self._feedback.device_costs(work)):
+            self._scheduler.observe_device(costs)
         if self._uplink is None:
             self._finish_here(work)
         elif work.run.ended:
@@ -406,12 +460,14 @@ class DeviceRun:
     def _absorb(self) -> None:
         """Learn what became of frames, and report when it is time."""
         self.drain.say()
-        for delivered in self._out.take_deliveries():
+        deliveries = self._out.take_deliveries()
+        task_times = self._uplink.take_task_times() if self._uplink is not None else []
+        self._totals.ran_in_cloud(task_times)
+        for delivered in deliveries:
             self._warn_of_failure(delivered.outcome)
             self._totals.finished(delivered)
-            self._observe(delivered)
-        if self._uplink is not None:
-            self._totals.ran_in_cloud(self._uplink.take_task_times())
+            self._observe(delivered, task_times)
+            task_times = []
         if self._display is not None:
             self._display.refresh()
             if self._display.closed and not self.drain.is_wanted:
@@ -421,28 +477,21 @@ class DeviceRun:
             self._next_report_s = now + self._options.report_every_s
             self._report(now)
 
-    def _observe(self, delivered: Delivered) -> None:
+    def _observe(self, delivered: Delivered, task_times: Sequence[TaskTime]) -> None:
+        transfer_s: float | None = None
         if delivered.sent_s is not None and delivered.residence_s is not None:
-            self._link.observe(
+            transfer_s = self._link.observe(
                 byte_count=delivered.message_bytes,
                 sent_s=delivered.sent_s,
                 acknowledged_s=delivered.finished_s,
                 residence_s=delivered.residence_s,
             )
-        if self._scheduler is None:
+        if self._scheduler is None or self._uplink is None:
             return
-        outcome = delivered.outcome
-        for seq in range(outcome.first, outcome.stop):
-            pending = self._pending.pop(seq, None)
-            counts = outcome.outcome in (Outcome.RESULT, Outcome.FILTERED)
-            if pending is not None and counts:
-                self._scheduler.observe(
-                    Observation(
-                        at_s=delivered.finished_s,
-                        split=pending.split,
-                        waited_for_source_s=pending.waited_s,
-                    )
-                )
+        for each in self._feedback.observations(
+            delivered, task_times, transfer_s=transfer_s, cloud_load=self._uplink.cloud_load
+        ):
+            self._scheduler.observe(each)
 
     def _warn_of_failure(self, outcome: OutcomeRange) -> None:
         """Say once per task that frames fail; the counts follow at the end."""
@@ -567,16 +616,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return report_error(error)
     except (Interrupted, KeyboardInterrupt):
         return 130
-
-
-def _scheduler(options: Options, pipeline: Pipeline) -> ThroughputScheduler | None:
-    if options.target_fps is None or options.split is None:
-        return None
-    return ThroughputScheduler(
-        [OperatingPoint(split=split) for split in pipeline.splits],
-        target_fps=options.target_fps,
-        start=OperatingPoint(split=options.split),
-    )
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from offload.device.telemetry import RunTotals
 from offload.messages import Acknowledgement, Frame, Open, Outcome, OutcomeRange, TaskTime
 from offload.session import CloudSession, DeviceSession
 from offload.wire import Piece, TakeMemory, fresh_memory
-from scheduler import Observation, OperatingPoint, ThroughputScheduler
+from scheduler import DeviceCosts, Observation, OperatingPoint, ThroughputScheduler
 from task_interface import Context
 
 SPLIT = 1
@@ -44,7 +44,7 @@ def parts(*, frames: int) -> Mapping[str, Contender]:
     makers: Mapping[str, Callable[[], Callable[[], object]]] = {
         "bare calls of the 6 tasks": lambda: run_bare,
         "dispatch: BoundPipeline.run, with the tasks": _dispatch,
-        "scheduling: choose, observe": _scheduling,
+        "scheduling: choose, observe both ends": _scheduling,
         "telemetry: RunTotals": _telemetry,
         "values: pack, unpack": _values,
         "window: put, take, acknowledge": _window,
@@ -107,11 +107,13 @@ def _scheduling() -> Callable[[], object]:
         target_fps=1000.0,
         start=OperatingPoint(split=SPLIT),
     )
+    seqs = count()
 
     def step() -> None:
         now = time.monotonic()
-        split = scheduler.choose(now).point.split
-        scheduler.observe(Observation(at_s=now, split=split, waited_for_source_s=0.0))
+        point = scheduler.choose(now).point
+        scheduler.observe_device(DeviceCosts(seq=next(seqs), captured_s=now, point=point))
+        scheduler.observe(Observation(at_s=now, point=point))
 
     return step
 

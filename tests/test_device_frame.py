@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import pytest
 
 from offload.executors.device_frame import DeviceFrame
-from offload.messages import Outcome, OutcomeRange
+from offload.messages import MAX_PADDING_BYTES, Outcome, OutcomeRange
 from offload.values import Value, unpack
-from offload.values.encodings import Encoding
+from offload.values.encodings import PACKED, Encoding
+from offload.wire import encode
 from task_interface import FILTER, Context, Pipeline, Placement, source, task
 
 
@@ -39,6 +41,16 @@ class Total:
 @task()
 def finish(half: float, total: float) -> Value:
     return [half, total]
+
+
+@source(gives="mask", encodings=("raw", "packed"))
+def masks() -> object:
+    yield from ()
+
+
+@task()
+def count(mask: Value) -> Value:
+    return mask is None
 
 
 class Device:
@@ -126,3 +138,48 @@ def test_a_frame_that_ends_here_says_how_and_by_which_task(
     assert frame.ended() == OutcomeRange(
         first=seq, count=1, outcome=outcome, task=task_name, reason=reason
     )
+
+
+def test_what_would_travel_is_known_at_each_split_that_the_frame_has_passed() -> None:
+    device = Device()
+    passed = device.run(device.frame(7, split=3, encodings={}))
+    assert passed.boundary_bytes(device.pipeline) == {3: 18}
+    filtered = device.run(device.frame(3, split=3, encodings={}))
+    assert filtered.boundary_bytes(device.pipeline) == {}
+
+
+def test_encodings_save_bytes_and_take_seconds() -> None:
+    frame = DeviceFrame(
+        np.zeros((64, 64), np.uint8),
+        read_s=0.0,
+        captured_s=0.0,
+        split=1,
+        context=Context(stream="s", seq=0, captured_at=0.0),
+        encodings={"mask": PACKED},
+    )
+    pipeline = Pipeline([masks, count])
+    frame.run_free(pipeline, pipeline.source.bind(), pipeline.bind())
+    assert frame.boundary_bytes(pipeline) == {1: 4096}
+    assert 4000 < frame.saved_bytes < 4096
+    assert frame.encode_s > 0.0
+
+
+def test_padding_is_sent_along_and_never_more_than_an_envelope_holds() -> None:
+    sent = [
+        DeviceFrame(
+            np.zeros((64, 64), np.uint8),
+            read_s=0.0,
+            captured_s=0.0,
+            split=1,
+            context=Context(stream="s", seq=0, captured_at=0.0),
+            encodings={},
+            padding_bytes=padding_bytes,
+        )
+        for padding_bytes in (0, 1000, 10**9)
+    ]
+    pipeline = Pipeline([masks, count])
+    for each in sent:
+        each.run_free(pipeline, pipeline.source.bind(), pipeline.bind())
+    sizes = [sum(map(len, encode(each.message()))) for each in sent]
+    assert 1000 < sizes[1] - sizes[0] < 1100
+    assert 0 < sizes[2] - sizes[0] - MAX_PADDING_BYTES < 100

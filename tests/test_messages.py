@@ -19,6 +19,7 @@ from offload.messages import (
     Outcome,
     OutcomeRange,
     Refusal,
+    Welcome,
     decode_message,
     extend_ranges,
     text,
@@ -173,6 +174,29 @@ def test_more_fields_of_a_range_or_a_task_time_are_ignored() -> None:
     assert found.task_times[0].seconds == 3.0
 
 
+@pytest.mark.parametrize("value", [*NO_LIST, *([each] for each in [*NO_NUMBER, -0.1])])
+def test_decode_seconds_are_none_or_seconds(value: object) -> None:
+    fields = MESSAGES["acknowledgement"].fields()
+    assert decoded(fields).decodes_s == ()
+    assert decoded({**fields, "decodes": [0.25]}).decodes_s == (0.25,)
+    with pytest.raises(RemoteProtocolError):
+        decoded({**fields, "decodes": value})
+
+
+def decoded(fields: dict[str, object]) -> Acknowledgement:
+    message = decode_message(MessageType.ACKNOWLEDGEMENT, fields)
+    assert isinstance(message, Acknowledgement)
+    return message
+
+
+@pytest.mark.parametrize(("said", "workers"), [({}, 1), ({"workers": 0}, 1), ({"workers": 4}, 4)])
+def test_a_server_works_on_one_frame_at_least(said: dict[str, object], workers: int) -> None:
+    message = decode_message(MessageType.WELCOME, {**MESSAGES["welcome"].fields(), **said})
+    assert isinstance(message, Welcome)
+    assert message.workers == workers
+    assert again(message) == message
+
+
 def test_whole_seconds_arrive_as_float() -> None:
     fields = {**Acknowledgement(next_seq=3).fields(), "residences": [1], "load": 1}
     found = decode_message(MessageType.ACKNOWLEDGEMENT, fields)
@@ -235,8 +259,8 @@ def test_as_many_ranges_as_are_joined_fit_an_envelope_whatever_they_say() -> Non
         for _ in range(MAX_RANGES)
     )
     (message,) = encode(Acknowledgement(next_seq=MAX_SEQ, exceptions=ranges))
-    # The rest is for 512 residences and the times of a few hundred tasks.
-    assert len(message) < MAX_ENVELOPE_BYTES - 12_000
+    # The rest is for 512 residences, as many decode seconds and the times of a few hundred tasks.
+    assert len(message) < MAX_ENVELOPE_BYTES - 15_000
 
 
 def test_ranges_that_continue_each_other_are_joined() -> None:

@@ -27,10 +27,12 @@ def acknowledgements(
     """
     exceptions: list[OutcomeRange] = []
     residences_s: list[float] = []
+    decodes_s: list[float] = []
     times: dict[int, TaskTime] = {}
     for index, each in enumerate(finished, start=1):
         if each.received_s is not None:
             residences_s.append(now - each.received_s)
+            decodes_s.append(each.decode_s)
             if each.outcome.outcome is not Outcome.RESULT:
                 extend_ranges(exceptions, each.outcome)
         _add_times(times, each.task_seconds)
@@ -40,10 +42,11 @@ def acknowledgements(
                 next_seq=each.outcome.stop,
                 exceptions=tuple(exceptions),
                 residences_s=tuple(residences_s),
+                decodes_s=tuple(decodes_s) if any(decodes_s) else (),
                 task_times=tuple(times.values()),
                 load=load,
             )
-            exceptions, residences_s, times = [], [], {}
+            exceptions, residences_s, decodes_s, times = [], [], [], {}
 
 
 def _add_times(times: dict[int, TaskTime], seconds: Mapping[int, float]) -> None:

@@ -49,8 +49,11 @@ class LinkEstimate:
 
     def observe(
         self, *, byte_count: int, sent_s: float, acknowledged_s: float, residence_s: float
-    ) -> None:
+    ) -> float | None:
         """Learn from one message: the rate from a large one, the round trip from a small one.
+
+        Returns:
+            How long the link took to carry the message, in seconds; None if it does not show.
 
         Without any small message the round trip is unknown and taken for 0. The estimate is then
         too high by what the way takes, as long as no message has to wait for the one before.
@@ -62,6 +65,7 @@ class LinkEstimate:
             residence_s: From its last byte in to its acknowledgement out, in the cloud.
         """
         end_s = acknowledged_s - residence_s
+        measured_s: float | None = None
         if byte_count <= MAX_ROUND_TRIP_BYTES:
             self._see_round_trip(end_s, end_s - sent_s)
         elif byte_count >= MIN_MEASURED_BYTES:
@@ -70,8 +74,10 @@ class LinkEstimate:
             transfer_s = end_s - max(first_byte_s, self._last_end_s)
             # At or below 0 the round trip is another one by now.
             if transfer_s > 0.0:
+                measured_s = transfer_s
                 self._sample(transfer_s / byte_count, end_s)
         self._last_end_s = max(self._last_end_s, end_s)
+        return measured_s
 
     def _see_round_trip(self, now: float, round_trip_s: float) -> None:
         kept = self._round_trips

@@ -49,7 +49,16 @@ EXAMPLES: Final = """examples:
 
 # Options that mean something only where there is a cloud.
 _NEED_K: Final = (
-    *("host", "window", "encoding", "retry_for", "token_file", "spool", "spool_limit"),
+    *(
+        "host",
+        "window",
+        "max_latency",
+        "encoding",
+        "retry_for",
+        "token_file",
+        "spool",
+        "spool_limit",
+    ),
     *("tls", "tls_ca", "tls_cert", "tls_key"),
 )
 
@@ -77,6 +86,7 @@ class Options:
     rate_fps: float | None
     overload: Overload | None
     window: int
+    max_latency_s: float | None
     device_workers: int
     encoding: EncodingMode
     display: bool
@@ -131,6 +141,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         rate_fps=parsed.rate,
         overload=parsed.overload,
         window=parsed.window or DEFAULT_WINDOW,
+        max_latency_s=parsed.max_latency,
         device_workers=parsed.device_workers,
         encoding=parsed.encoding or EncodingMode.AUTO,
         display=parsed.display,
@@ -185,6 +196,10 @@ def _check_client_only(parsed: argparse.Namespace) -> None:
 
 def _check_companions(parsed: argparse.Namespace) -> None:
     """Refuse options that mean nothing without another one."""
+    if parsed.max_latency is not None and parsed.fps is None:
+        raise ConfigurationError(
+            "--max-latency goes with FPS: without a target nothing moves; see --help"
+        )
     if parsed.spool_limit is not None and parsed.spool is None:
         raise ConfigurationError("--spool-limit goes with --spool")
     if not parsed.tls:
@@ -275,6 +290,13 @@ def _add_flow_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="most frames sent and not yet acknowledged "
         f"(default: {DEFAULT_WINDOW}, at most {MAX_WINDOW})",
+    )
+    add(
+        "--max-latency",
+        type=positive,
+        metavar="S",
+        help="keep 95 of 100 frames under S seconds from capture to acknowledgement; it goes "
+        "before FPS",
     )
     add(
         "--device-workers",

@@ -74,7 +74,7 @@ class Delivered:
 
     ``captured_s`` has one monotonic time per frame, but none for dropped ones; ``finished_s`` is
     when the device learned it. ``sent_s`` and ``residence_s`` are None for frames that ended on
-    the device, and their ``message_bytes`` is 0.
+    the device, and their ``message_bytes`` is 0. ``decode_s`` is 0 where it is not known.
     """
 
     outcome: OutcomeRange
@@ -83,6 +83,7 @@ class Delivered:
     finished_s: float
     sent_s: float | None = None
     residence_s: float | None = None
+    decode_s: float = 0.0
     message_bytes: int = 0
 
 
@@ -180,6 +181,8 @@ class Outbox:
         exceptions: Sequence[OutcomeRange],
         residences_s: Sequence[float],
         now: float,
+        *,
+        decodes_s: Sequence[float] = (),
     ) -> list[Delivered]:
         """Release all before ``next_seq`` and return how they ended.
 
@@ -188,8 +191,9 @@ class Outbox:
             exceptions: Those of them that the cloud ended without a result.
             residences_s: Seconds in the cloud of each frame message among them; may be shorter.
             now: Monotonic seconds.
+            decodes_s: Seconds to decode each of these, in the cloud; may be shorter, too.
         """
-        residences = iter(residences_s)
+        residences, decodes = iter(residences_s), iter(decodes_s)
         delivered: list[Delivered] = []
         while self._entries and self._entries[0].stop <= next_seq:
             entry = self._entries.popleft()
@@ -197,8 +201,19 @@ class Outbox:
             if entry.frame is None:
                 delivered += _ended_here(entry, now)
             else:
-                residence_s = next(residences, None)
-                delivered.append(_ended_in_cloud(entry, exceptions, residence_s, now))
+                outcome = _ended_in_cloud(entry, exceptions)
+                delivered.append(
+                    Delivered(
+                        outcome=outcome,
+                        split=entry.split,
+                        captured_s=tuple(entry.captured_s),
+                        finished_s=now,
+                        sent_s=entry.sent_s,
+                        residence_s=next(residences, None),
+                        decode_s=next(decodes, 0.0),
+                        message_bytes=entry.message_bytes,
+                    )
+                )
         self.position = max(self.position, next_seq)
         self.next_seq = max(self.next_seq, next_seq)
         return delivered
@@ -248,9 +263,13 @@ class SpooledOutbox(Outbox):
         exceptions: Sequence[OutcomeRange],
         residences_s: Sequence[float],
         now: float,
+        *,
+        decodes_s: Sequence[float] = (),
     ) -> list[Delivered]:
         """Release all before ``next_seq``, and let what is behind move up."""
-        delivered = super().acknowledge(next_seq, exceptions, residences_s, now)
+        delivered = super().acknowledge(
+            next_seq, exceptions, residences_s, now, decodes_s=decodes_s
+        )
         self._move_up()
         return delivered
 
@@ -343,19 +362,8 @@ def _ended_here(entry: Entry, now: float) -> list[Delivered]:
     ]
 
 
-def _ended_in_cloud(
-    entry: Entry, exceptions: Sequence[OutcomeRange], residence_s: float | None, now: float
-) -> Delivered:
-    outcome = OutcomeRange(first=entry.first, count=1, outcome=Outcome.RESULT)
+def _ended_in_cloud(entry: Entry, exceptions: Sequence[OutcomeRange]) -> OutcomeRange:
     for each in exceptions:
         if each.first <= entry.first < each.stop:
-            outcome = replace(each, first=entry.first, count=1)
-    return Delivered(
-        outcome=outcome,
-        split=entry.split,
-        captured_s=tuple(entry.captured_s),
-        finished_s=now,
-        sent_s=entry.sent_s,
-        residence_s=residence_s,
-        message_bytes=entry.message_bytes,
-    )
+            return replace(each, first=entry.first, count=1)
+    return OutcomeRange(first=entry.first, count=1, outcome=Outcome.RESULT)

@@ -169,6 +169,16 @@ class Uplink:
             return not box.is_online and spooler.kept == box.frames
 
     @property
+    def cloud_load(self) -> float:
+        """Part of the cloud's processors in use, as it said last."""
+        return self._cloud_load
+
+    def limit_window(self, entries: int) -> None:
+        """Let no more than so many messages be in flight, as far as the window permits."""
+        with self._lock:
+            self._box.max_entries = min(self._window, entries)
+
+    @property
     def watched_fps(self) -> float:
         """How many frames a second the cloud wants to see: `math.inf` for all, 0 for none."""
         return self._watched_fps
@@ -326,7 +336,7 @@ class Uplink:
                 raise SessionLost("the stream was closed while it was connecting")
             if self._outbox is None:
                 self._outbox = self._make_outbox(welcome.next_seq)
-            self._deliver(welcome.next_seq, welcome.exceptions, ())
+            self._deliver(Acknowledgement(next_seq=welcome.next_seq, exceptions=welcome.exceptions))
             self._outbox.rewind()
             self._set_online(True)
             self._connection = opened.connection
@@ -399,7 +409,7 @@ class Uplink:
     def _note(self, event: Event) -> None:
         match event:
             case Acknowledgement():
-                self._deliver(event.next_seq, event.exceptions, event.residences_s)
+                self._deliver(event)
                 self._task_times += event.task_times
                 self._cloud_load = event.load
             case EndConfirmed():
@@ -413,16 +423,18 @@ class Uplink:
                 # A control message that this version does not know.
                 pass
 
-    def _deliver(
-        self, next_seq: int, exceptions: Sequence[OutcomeRange], residences_s: Sequence[float]
-    ) -> None:
-        if next_seq > self._box.window_stop:
+    def _deliver(self, said: Acknowledgement) -> None:
+        if said.next_seq > self._box.window_stop:
             raise RemoteProtocolError(
-                f"server stands at {next_seq}, this device at {self._box.window_stop}: is another "
-                "one sending the same stream?"
+                f"server stands at {said.next_seq}, this device at {self._box.window_stop}: is "
+                "another one sending the same stream?"
             )
         self._deliveries += self._box.acknowledge(
-            next_seq, exceptions, residences_s, time.monotonic()
+            said.next_seq,
+            said.exceptions,
+            said.residences_s,
+            time.monotonic(),
+            decodes_s=said.decodes_s,
         )
         if self._spooler is not None and self.is_behind:
             self._spooler.wake()

@@ -65,6 +65,7 @@ class CloudFrame:
 
     __slots__ = (
         "_context",
+        "_decode_s",
         "_frame",
         "_middle",
         "_received_at",
@@ -89,6 +90,7 @@ class CloudFrame:
         self._received_s = time.monotonic()
         self._received_at = time.time()
         self._spent_s = 0.0
+        self._decode_s = 0.0
         self.held_bytes = frame.held_bytes
 
     def run_free(self) -> PipelineRun:
@@ -97,7 +99,9 @@ class CloudFrame:
             return PipelineRun(values={})
         began_s = time.perf_counter()
         try:
-            run = self._run(self._values(), self._frame.split, self._middle)
+            values = self._values()
+            self._decode_s = time.perf_counter() - began_s
+            run = self._run(values, self._frame.split, self._middle)
         except PayloadError as error:
             first = self._stream.pipeline.names[self._frame.split]
             run = PipelineRun(values={}, error=TaskError(first, f"cannot read its values: {error}"))
@@ -136,6 +140,7 @@ class CloudFrame:
                 value=settled.value,
                 state=settled.state,
                 received_s=self._received_s,
+                decode_s=self._decode_s,
                 task_seconds=seconds,
                 held_bytes=self.held_bytes,
             )

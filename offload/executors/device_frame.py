@@ -12,8 +12,8 @@ import time
 from collections.abc import Mapping
 
 from offload.errors import PayloadError, TaskError
-from offload.messages import Frame, Outcome, OutcomeRange
-from offload.values import Packed, Value, pack
+from offload.messages import MAX_PADDING_BYTES, Frame, Outcome, OutcomeRange
+from offload.values import Packed, Value, pack, raw_bytes
 from offload.values.encodings import Encoding
 from task_interface import BoundPipeline, BoundSource, Context, Pipeline, PipelineRun
 
@@ -30,14 +30,27 @@ class DeviceFrame:
         split: How many tasks run here; all of them in client-only mode.
         context: What its tasks may know of it.
         encodings: How its values travel; None if they do not.
+        padding_bytes: What is sent along so as to measure the link.
 
     Attributes:
+        encode_s: Seconds that it took to bring the live values into that form.
         run: What its tasks gave so far.
         packed: The live values as they travel, once the last task here has run; None for a frame
             that ended, or that does not travel.
     """
 
-    __slots__ = ("_encodings", "_raw", "_read_s", "captured_s", "context", "packed", "run", "split")
+    __slots__ = (
+        "_encodings",
+        "_padding_bytes",
+        "_raw",
+        "_read_s",
+        "captured_s",
+        "context",
+        "encode_s",
+        "packed",
+        "run",
+        "split",
+    )
 
     def __init__(
         self,
@@ -48,6 +61,7 @@ class DeviceFrame:
         split: int,
         context: Context,
         encodings: Mapping[str, Encoding] | None,
+        padding_bytes: int = 0,
     ) -> None:
         """Prepare; no task has run yet."""
         self._raw = raw
@@ -57,7 +71,9 @@ class DeviceFrame:
         self.context = context
         self.run = PipelineRun(values={})
         self.packed: Packed | None = None
+        self.encode_s = 0.0
         self._encodings = encodings
+        self._padding_bytes = min(padding_bytes, MAX_PADDING_BYTES)
 
     @property
     def seq(self) -> int:
@@ -109,7 +125,31 @@ class DeviceFrame:
             buffers=self.packed.buffers,
             watched=self.context.watched,
             decoded_bytes=self.packed.decoded_bytes,
+            padding_bytes=self._padding_bytes,
         )
+
+    @property
+    def payload_bytes(self) -> int:
+        """What its values take on their way, without what stands in the envelope."""
+        return sum(map(len, self.packed.buffers)) if self.packed is not None else 0
+
+    @property
+    def saved_bytes(self) -> int:
+        """How many bytes less than unencoded its values take on their way."""
+        trials = self.packed.trials if self.packed is not None else ()
+        return sum(each.raw_bytes - each.travelled_bytes for each in trials)
+
+    def boundary_bytes(self, pipeline: Pipeline) -> dict[int, int]:
+        """Return what would travel, unencoded, at each split that the frame has passed."""
+        passed = max(self.run.seconds, default=0) if self.run.ended else self.split
+        watched, values = self.context.watched, self.run.values
+        return {
+            split: sum(
+                raw_bytes(values[name]) for name in pipeline.live_values(split, watched=watched)
+            )
+            for split in pipeline.splits
+            if split <= passed
+        }
 
     def _run(
         self, bound: BoundPipeline, values: Mapping[str, Value], *, start: int, stop: int
@@ -125,12 +165,14 @@ class DeviceFrame:
             return
         names = pipeline.live_values(self.split, watched=self.context.watched)
         live = {name: run.values[name] for name in names}
+        began_s = time.perf_counter()
         try:
             self.packed = pack(live, encodings=self._encodings, clock=time.perf_counter)
         except PayloadError as error:
             task = _giver_of_what_cannot_cross(pipeline, self.split, live)
             failure = TaskError(task, f"gave a value: {error}")
             self.run = PipelineRun(values=run.values, seconds=run.seconds, error=failure)
+        self.encode_s = time.perf_counter() - began_s
 
 
 def _giver_of_what_cannot_cross(pipeline: Pipeline, split: int, live: Mapping[str, Value]) -> str:

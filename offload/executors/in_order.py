@@ -25,12 +25,15 @@ class InOrder(Generic[Work]):
         workers: How many threads; with 1 there is none, and the caller's does it all.
         on_ready: Called by a worker when a piece is ready, so that the caller stops waiting for
             something else.
+
+    Attributes:
+        workers: How many threads there are.
     """
 
     def __init__(self, workers: int, *, on_ready: Callable[[], None]) -> None:
         """Start the threads."""
         self._kinds: deque[Quickness] = deque()
-        self._workers = workers
+        self.workers = workers
         self._on_ready = on_ready
         self._pool = ThreadPool(workers) if workers > 1 else None
         self._lane = self._pool.lane() if self._pool is not None else None
@@ -44,7 +47,7 @@ class InOrder(Generic[Work]):
     @property
     def is_full(self) -> bool:
         """Whether each worker has a piece, and one more waits for the first that gets free."""
-        return self.in_progress > self._workers
+        return self.in_progress > self.workers
 
     @property
     def has_ready(self) -> bool:

@@ -35,7 +35,13 @@ from offload.messages.envelope import (
     MessageType,
     text,
 )
-from offload.messages.frames import Acknowledgement, Ended, Frame, TaskTime
+from offload.messages.frames import (
+    MAX_PADDING_BYTES,
+    Acknowledgement,
+    Ended,
+    Frame,
+    TaskTime,
+)
 from offload.messages.opening import Challenge, Hello, Open, Proof, Welcome, is_stream_name
 from offload.messages.outcomes import MAX_RANGES, Outcome, OutcomeRange, extend_ranges
 
@@ -43,6 +49,7 @@ __all__ = [
     "DRAIN",
     "HEARTBEAT",
     "MAX_DEPTH",
+    "MAX_PADDING_BYTES",
     "MAX_RANGES",
     "MAX_SEQ",
     "MAX_TEXT_CHARACTERS",

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import ClassVar, Self, cast
+from typing import ClassVar, Final, Self, cast
 
 from offload.errors import RemoteProtocolError
 from offload.messages.envelope import (
@@ -19,6 +19,9 @@ from offload.messages.envelope import (
 )
 from offload.messages.outcomes import Outcome, OutcomeRange, read_ranges
 
+# Padding stands in the envelope, which has place for 64 KiB.
+MAX_PADDING_BYTES: Final = 48 * 1024
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
@@ -26,8 +29,9 @@ class Frame:
 
     ``tree`` describes the values, ``buffers`` hold their bytes (see ``values``), and
     ``decoded_bytes`` is what those that travel encoded take when they are decoded. A ``watched``
-    frame has the values that only serve to show it, too. ``held_bytes`` is the memory that a
-    received frame may take, as it came and decoded.
+    frame has the values that only serve to show it, too. ``padding_bytes`` are sent along so as to
+    measure the link; a receiver skips them, so they are 0 there. ``held_bytes`` is the memory that
+    a received frame may take, as it came and decoded.
     """
 
     TYPE: ClassVar = MessageType.FRAME
@@ -38,6 +42,7 @@ class Frame:
     buffers: tuple[memoryview, ...] = ()
     watched: bool = False
     decoded_bytes: int = 0
+    padding_bytes: int = 0
     held_bytes: int = field(default=0, compare=False)
 
     def fields(self) -> dict[str, object]:
@@ -52,6 +57,8 @@ class Frame:
             fields["watched"] = True
         if self.decoded_bytes:
             fields["decoded"] = self.decoded_bytes
+        if self.padding_bytes:
+            fields["padding"] = bytes(self.padding_bytes)
         return fields
 
     @classmethod
@@ -112,38 +119,40 @@ class Acknowledgement:
 
     ``exceptions`` are the frames since the last acknowledgement that ended in the cloud without a
     result. ``residences_s`` has one entry per frame message that this acknowledgement covers, in
-    order: seconds from its last byte received to this message. ``task_times`` are the cloud's costs
-    since the last acknowledgement; ``load`` is the share of the cloud's processors in use, 0 to 1.
+    order: seconds from its last byte received to this message. ``decodes_s`` has as many, or none:
+    the part of them for which its values were decoded. ``task_times`` are the cloud's costs since
+    the last acknowledgement; ``load`` is the share of the cloud's processors in use, 0 to 1.
     """
 
     TYPE: ClassVar = MessageType.ACKNOWLEDGEMENT
     next_seq: int
     exceptions: tuple[OutcomeRange, ...] = ()
     residences_s: tuple[float, ...] = ()
+    decodes_s: tuple[float, ...] = ()
     task_times: tuple[TaskTime, ...] = ()
     load: float = 0.0
 
     def fields(self) -> dict[str, object]:
         """Return the envelope's fields."""
-        return {
+        fields: dict[str, object] = {
             "next": self.next_seq,
             "exceptions": [each.row() for each in self.exceptions],
             "residences": list(self.residences_s),
             "tasks": [[each.task, each.runs, each.seconds] for each in self.task_times],
             "load": self.load,
         }
+        if self.decodes_s:
+            fields["decodes"] = list(self.decodes_s)
+        return fields
 
     @classmethod
     def from_fields(cls, fields: Fields) -> Self:
         """Read what `fields` wrote."""
-        residences = read_list(fields, "residences")
-        for each in residences:
-            if not is_duration(each):
-                raise RemoteProtocolError("residences are not all seconds")
         return cls(
             next_seq=read_seq(fields, "next"),
             exceptions=read_ranges(fields, "exceptions"),
-            residences_s=tuple(map(float, cast("list[float]", residences))),
+            residences_s=_durations(fields, "residences"),
+            decodes_s=_durations(fields, "decodes") if "decodes" in fields else (),
             task_times=tuple(map(_task_time, read_list(fields, "tasks"))),
             load=_load(fields, "load"),
         )
@@ -155,6 +164,14 @@ def _frame_seq(fields: Fields, name: str) -> int:
     if seq == MAX_SEQ:
         raise RemoteProtocolError(f"field {name!r} is {seq}, expected less")
     return seq
+
+
+def _durations(fields: Fields, name: str) -> tuple[float, ...]:
+    durations = read_list(fields, name)
+    for each in durations:
+        if not is_duration(each):
+            raise RemoteProtocolError(f"{name} are not all seconds")
+    return tuple(map(float, cast("list[float]", durations)))
 
 
 def _task_time(row: object) -> TaskTime:

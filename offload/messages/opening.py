@@ -138,7 +138,7 @@ class Welcome:
     ``exceptions`` are the frames from the device's position on that ended without a result: their
     acknowledgement was lost with the connection before. ``durable`` says whether results survive a
     restart of the server. A message of more than ``max_message_bytes``, with header and envelope,
-    is refused.
+    is refused. ``workers`` is the number of frames that the cloud works on at a time.
     """
 
     TYPE: ClassVar = MessageType.WELCOME
@@ -146,15 +146,19 @@ class Welcome:
     durable: bool
     max_message_bytes: int
     exceptions: tuple[OutcomeRange, ...] = ()
+    workers: int = 1
 
     def fields(self) -> dict[str, object]:
         """Return the envelope's fields."""
-        return {
+        fields: dict[str, object] = {
             "next": self.next_seq,
             "durable": self.durable,
             "max_message": self.max_message_bytes,
             "exceptions": [each.row() for each in self.exceptions],
         }
+        if self.workers > 1:
+            fields["workers"] = self.workers
+        return fields
 
     @classmethod
     def from_fields(cls, fields: Fields) -> Self:
@@ -164,6 +168,7 @@ class Welcome:
             durable=read_boolean(fields, "durable"),
             max_message_bytes=read_seq(fields, "max_message"),
             exceptions=read_ranges(fields, "exceptions"),
+            workers=max(1, read_seq(fields, "workers")) if "workers" in fields else 1,
         )
 
 

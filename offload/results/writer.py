@@ -50,6 +50,7 @@ class Finished:
         value: The packed result; None unless the outcome is a result.
         state: Snapshot of the stream's stateful tasks after this frame; None if they offer none.
         received_s: Monotonic seconds when the last byte came; None where nothing was received.
+        decode_s: Seconds for which its values were decoded here.
         task_seconds: Index of each task that ran here, and its seconds.
         held_bytes: Bytes that it held in memory while it waited here.
         closes: Whether this marks the end of the stream, after its last frame; ``outcome`` is then
@@ -65,6 +66,7 @@ class Finished:
     value: bytes | None = None
     state: dict[str, Value] | None = None
     received_s: float | None = None
+    decode_s: float = 0.0
     task_seconds: dict[int, float] = field(default_factory=dict)
     held_bytes: int = 0
     closes: bool = False

@@ -149,7 +149,12 @@ class CloudSession(Session):
         self._send(Control(name=HEARTBEAT))
 
     def accept(
-        self, *, next_seq: int, durable: bool, exceptions: Sequence[OutcomeRange] = ()
+        self,
+        *,
+        next_seq: int,
+        durable: bool,
+        exceptions: Sequence[OutcomeRange] = (),
+        workers: int = 1,
     ) -> None:
         """Open the session: the device goes on at ``next_seq``; see `Welcome`."""
         self._require(State.DECIDING)
@@ -158,6 +163,7 @@ class CloudSession(Session):
             durable=durable,
             max_message_bytes=self._max_message_bytes,
             exceptions=_fitting(exceptions),
+            workers=workers,
         )
         self._send(welcome)
         self._expected = self._acknowledged = next_seq

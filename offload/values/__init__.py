@@ -61,10 +61,14 @@ __all__ = [
     "Packed",
     "Value",
     "pack",
+    "raw_bytes",
     "unpack",
 ]
 
 Clock = Callable[[], float]
+
+# What a number takes in an envelope, with the byte that says what it is.
+_NUMBER_BYTES: Final = 9
 
 # By C type instead, since numpy has two scalar types for one width (int64 and longlong on Linux).
 _SCALAR_TYPES: Final = tuple(np.dtype(code).type for code in "?bBhHiIlLqQefdFD")
@@ -127,6 +131,19 @@ def pack(
             decoded_bytes=packing.decoded_bytes,
         )
     return Packed(tree=tree, buffers=tuple(buffers))
+
+
+def raw_bytes(value: Value) -> int:
+    """Return about how many bytes ``value`` takes if it travels as it is."""
+    if isinstance(value, np.ndarray):
+        return int(value.nbytes)
+    if isinstance(value, str | bytes):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(raw_bytes, value.values()))
+    if isinstance(value, list | tuple):
+        return sum(map(raw_bytes, value))
+    return _NUMBER_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

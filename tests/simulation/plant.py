@@ -1,51 +1,55 @@
 """A device, a link and a cloud in virtual time, driven by a scheduler: the closed loop.
 
-Each of the three takes one frame at a time and they overlap, so throughput is that of the slowest.
-The device waits for the source (a camera that keeps only its latest frame) and for the window.
+They overlap, so throughput is that of the slowest. The device waits for the source, for the window
+and for its workers; frames cross the link one after the other; the cloud acknowledges in order.
 """
 
 import random
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
-from statistics import fmean, pstdev
+from typing import Protocol
 
-from scheduler import Observation, ThroughputScheduler
+from scheduler import Choice, DeviceCosts, Ending, Observation, Reason
+from tests.simulation.world import MBIT, Scenario, World
+
+# What a message takes beside its values.
+HEADER_BYTES = 200
+
+
+class Chooser(Protocol):
+    """What drives the plant."""
+
+    target_fps: float
+
+    @property
+    def window(self) -> int: ...
+
+    def choose(self, now: float, *, watched: bool = False) -> Choice: ...
+
+    def observe_device(self, costs: DeviceCosts) -> None: ...
+
+    def observe(self, observation: Observation) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Costs:
-    """What a frame costs. ``device_s[i]`` and ``cloud_s[i]`` are task i + 1's seconds."""
+class TaskSeconds:
+    """The cloud's report about one task."""
 
-    device_s: Sequence[float]
-    cloud_s: Sequence[float]
-    link_s: float = 0.0001
-    round_trip_s: float = 0.004
-
-    def device_until(self, split: int) -> float:
-        return sum(self.device_s[:split])
-
-    def cloud_from(self, split: int) -> float:
-        return sum(self.cloud_s[split:])
+    task: int
+    runs: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """From ``at_s`` on the device takes ``device_factor`` times as long, or the target is new."""
+class Taken:
+    """A frame as it was chosen."""
 
     at_s: float
-    device_factor: float | None = None
-    target_fps: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outage:
-    """The link carries nothing in between."""
-
-    begin_s: float
-    end_s: float
+    split: int
+    encoding: str
+    padding_bytes: int
+    reason: Reason
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,99 +57,252 @@ class Trace:
     """What came of a run, for questions about it afterwards."""
 
     finished_s: list[float] = field(default_factory=list)
-    chosen: list[tuple[float, int]] = field(default_factory=list)
-    position_at: list[tuple[float, float]] = field(default_factory=list)
+    cloud_s: list[float] = field(default_factory=list)
+    latencies_s: list[float] = field(default_factory=list)
+    taken: list[Taken] = field(default_factory=list)
+    dropped: int = 0
+    failed: int = 0
+
+    def count(self, begin_s: float, end_s: float) -> int:
+        return bisect_left(self.finished_s, end_s) - bisect_left(self.finished_s, begin_s)
 
     def fps(self, begin_s: float, end_s: float) -> float:
-        count = bisect_left(self.finished_s, end_s) - bisect_left(self.finished_s, begin_s)
-        return count / (end_s - begin_s)
+        """Return the rate of the frames in between, to a part of a frame."""
+        low, high = bisect_left(self.finished_s, begin_s), bisect_left(self.finished_s, end_s)
+        return (self._part(end_s, high) - self._part(begin_s, low)) / (end_s - begin_s)
 
-    def fps_deviation(self, begin_s: float, end_s: float) -> float:
-        """Return the standard deviation of the FPS over 2 s windows."""
-        starts = [begin_s + 0.5 * i for i in range(int((end_s - begin_s - 2) / 0.5) + 1)]
-        return pstdev(self.fps(start, start + 2) for start in starts)
+    def _part(self, at_s: float, index: int) -> float:
+        """Count the frame that is under way at ``at_s`` by the part of its time that is over."""
+        times = self.finished_s
+        before = times[index - 1] if index else 0.0
+        if index == len(times):
+            return float(index)
+        return index + min(1.0, (at_s - before) / max(times[index] - before, 1e-9))
 
-    def mean_split(self, begin_s: float, end_s: float) -> float:
-        return fmean(split for at_s, split in self.chosen if begin_s <= at_s < end_s)
+    def cloud_s_per_frame(self, begin_s: float, end_s: float) -> float:
+        low, high = bisect_left(self.finished_s, begin_s), bisect_left(self.finished_s, end_s)
+        return sum(self.cloud_s[low:high]) / max(1, high - low)
 
-    def splits(self, begin_s: float, end_s: float) -> set[int]:
-        return {split for at_s, split in self.chosen if begin_s <= at_s < end_s}
-
-    def pair_changes(self, begin_s: float, end_s: float) -> int:
-        """Return how often the pair of splits that is mixed changed."""
-        pairs = [int(p) for at_s, p in self.position_at if begin_s <= at_s < end_s]
-        return sum(a != b for a, b in pairwise(pairs))
+    def latency_s(self, begin_s: float, end_s: float, share: float = 0.95) -> float:
+        low, high = bisect_left(self.finished_s, begin_s), bisect_left(self.finished_s, end_s)
+        sorted_s = sorted(self.latencies_s[low:high])
+        return sorted_s[int(share * (len(sorted_s) - 1))]
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InFlight:
+    """A frame whose acknowledgement is under way, and what it cost the cloud."""
+
+    seen: Observation
+    cloud_s: float
+
+
+class Link:
+    """Carries one message after the other, at the rate of the time."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._scenario = scenario
+        self._begins = [phase.begin_s for phase in scenario.phases]
+        self.free_s = 0.0
+
+    def carry(self, ready_s: float, size: float) -> float:
+        """Return when the last byte has left the link."""
+        now = max(self.free_s, ready_s)
+        while True:
+            place = bisect_right(self._begins, now)
+            rate = self._scenario.phases[max(0, place - 1)].world.link_mbit * MBIT
+            end_s = now + size / rate if rate else float("inf")
+            if place == len(self._begins) or end_s <= self._begins[place]:
+                self.free_s = end_s
+                return end_s
+            size -= (self._begins[place] - now) * rate
+            now = self._begins[place]
+
+
 class Plant:
     """A pipeline on a device and in a cloud; ``run`` closes the loop around a scheduler."""
 
-    costs: Costs
-    camera_fps: float = float("inf")
-    steps: Sequence[Step] = ()
-    outages: Sequence[Outage] = ()
-    window: int = 32
-    # Relative standard deviation of every duration, and time between two acknowledgements.
-    noise: float = 0.05
-    acknowledge_every_s: float = 0.0
-    seed: int = 1
+    def __init__(self, scenario: Scenario, *, seed: int = 1) -> None:
+        self._scenario = scenario
+        self._random = random.Random(seed)
+        self._link = Link(scenario)
+        self._in_flight: deque[InFlight] = deque()
+        self._workers = [0.0] * scenario.device_workers
+        self._cloud_workers = [0.0] * scenario.cloud_workers
+        self._ordered_s = 0.0
+        self._acknowledged_s = 0.0
+        self._watched_due = 0.0
+        self._camera_frame = -1
+        self._waited_for_room_s = 0.0
+        self._here: deque[tuple[float, DeviceCosts]] = deque()
+        self.trace = Trace()
 
-    def run(
-        self,
-        scheduler: ThroughputScheduler,
-        duration_s: float,
-        watch: Callable[[float], None] = lambda _now: None,
-    ) -> Trace:
-        """Let frames through from time 0 on until ``duration_s``."""
-        random_ = random.Random(self.seed)
-        trace, unfinished = Trace(), deque[Observation]()
-        steps = deque(sorted(self.steps, key=lambda step: step.at_s))
-        device_s = link_s = cloud_s = 0.0
-        factor, camera_frame, next_watch_s = 1.0, -1, 0.0
-
-        def noisy(seconds: float) -> float:
-            return seconds * max(0.2, random_.gauss(1, self.noise))
-
-        while device_s < duration_s:
-            if len(unfinished) == self.window:
-                device_s = max(device_s, unfinished[0].at_s)
-            waited_s = 0.0
-            if self.camera_fps != float("inf"):
-                latest = int(device_s * self.camera_fps + 1e-9)
-                if latest <= camera_frame:
-                    latest = camera_frame + 1
-                    waited_s = latest / self.camera_fps - device_s
-                camera_frame, device_s = latest, device_s + waited_s
-            while steps and steps[0].at_s <= device_s:
-                step = steps.popleft()
-                factor = step.device_factor or factor
-                if step.target_fps:
-                    scheduler.target_fps = step.target_fps
-            while unfinished and unfinished[0].at_s <= device_s:
-                scheduler.observe(unfinished[0])
-                trace.finished_s.append(unfinished.popleft().at_s)
-            split = scheduler.choose(device_s).point.split
-            trace.chosen.append((device_s, split))
-            if device_s >= next_watch_s:
-                next_watch_s = device_s + 0.5
-                trace.position_at.append((device_s, scheduler.state(device_s).position))
-                watch(device_s)
-            device_s += noisy(factor * self.costs.device_until(split))
-            link_s = self._after_outage(max(link_s, device_s)) + noisy(self.costs.link_s)
-            cloud_s = max(cloud_s, link_s) + noisy(self.costs.cloud_from(split))
-            unfinished.append(
-                Observation(
-                    at_s=self._acknowledged(cloud_s + self.costs.round_trip_s),
-                    split=split,
-                    waited_for_source_s=waited_s,
+    def run(self, scheduler: Chooser) -> Trace:
+        """Let frames through from time 0 on until the scenario is over."""
+        now, world = 0.0, self._scenario.world(0.0)
+        while True:
+            now = self._make_room(now, scheduler.window)
+            captured_s, now, waited_s = self._capture(now, world)
+            if now >= self._scenario.duration_s:
+                return self.trace
+            self._deliver(now, scheduler)
+            world = self._scenario.world(now)
+            if scheduler.target_fps != world.target_fps:
+                scheduler.target_fps = world.target_fps
+            self._watched_due += world.watched_part
+            watched = self._watched_due >= 1
+            self._watched_due -= watched
+            choice = scheduler.choose(now, watched=watched)
+            point = choice.point
+            self.trace.taken.append(
+                Taken(
+                    at_s=now,
+                    split=point.split,
+                    encoding=point.encoding,
+                    padding_bytes=choice.padding_bytes,
+                    reason=choice.reason,
                 )
             )
-        return trace
+            now = self._process(now, captured_s, waited_s, choice, world, watched=watched)
 
-    def _after_outage(self, at_s: float) -> float:
-        return max([at_s, *(o.end_s for o in self.outages if o.begin_s <= at_s < o.end_s)])
+    def _make_room(self, now: float, window: int) -> float:
+        window = max(1, min(window, self._scenario.window))
+        began_s = now = max(now, min(self._workers))
+        if len(self._in_flight) >= window:
+            now = max(now, self._in_flight[len(self._in_flight) - window].seen.at_s)
+        self._waited_for_room_s = now - began_s
+        return now
 
-    def _acknowledged(self, at_s: float) -> float:
-        every_s = self.acknowledge_every_s
-        return at_s if not every_s else (int(at_s / every_s) + 1) * every_s
+    def _capture(self, now: float, world: World) -> tuple[float, float, float]:
+        """Return when the frame was captured and is taken, and how long that was waited for."""
+        scenario = self._scenario
+        period_s = 1 / scenario.camera_fps
+        if period_s == 0:
+            self._camera_frame += 1
+            return now, now, 0.0
+        frame = self._camera_frame + 1
+        if scenario.keeps_newest:
+            frame = max(frame, int(now / period_s + 1e-9))
+            self.trace.dropped += frame - self._camera_frame - 1
+        self._camera_frame = frame
+        captured_s = frame * period_s
+        taken_s = max(now, captured_s)
+        waited_s = taken_s - now
+        if scenario.hidden_looks_like_waiting:
+            waited_s += world.hidden_s
+        return captured_s, taken_s, waited_s
+
+    def _deliver(self, now: float, scheduler: Chooser) -> None:
+        while self._here and self._here[0][0] <= now:
+            scheduler.observe_device(self._here.popleft()[1])
+        while self._in_flight and self._in_flight[0].seen.at_s <= now:
+            ended = self._in_flight.popleft()
+            scheduler.observe(ended.seen)
+            if ended.seen.ending is Ending.FINISHED:
+                self.trace.finished_s.append(ended.seen.at_s)
+                self.trace.cloud_s.append(ended.cloud_s)
+                self.trace.latencies_s.append(ended.seen.latency_s or 0.0)
+            else:
+                self.trace.failed += 1
+
+    def _noisy(self, seconds: float) -> float:
+        return seconds * max(0.3, self._random.gauss(1, self._scenario.noise)) if seconds else 0.0
+
+    def _process(
+        self,
+        now: float,
+        captured_s: float,
+        waited_s: float,
+        choice: Choice,
+        world: World,
+        *,
+        watched: bool,
+    ) -> float:
+        """Run one frame to its acknowledgement; return when the main thread is free again."""
+        scenario, costs, point = self._scenario, self._scenario.costs, choice.point
+        free = costs.ordered_from if scenario.device_workers > 1 else 0
+        device_s: dict[int, float] = {}
+        raw_bytes: dict[int, int] = {}
+        in_cloud: dict[int, float] = {}
+        ended_by: int | None = None
+        for task in range(costs.tasks):
+            if task > 0 and task <= point.split:
+                raw_bytes[task] = costs.bytes_raw(task, watched=watched)
+            if task in costs.on_demand and not watched:
+                continue
+            if task < point.split:
+                device_s[task] = self._noisy(costs.device_s[task] * world.device_factor)
+            else:
+                in_cloud[task] = self._noisy(costs.cloud_s[task] * world.cloud_factor)
+            part = world.ends.get(task, 0.0)
+            if part and self._random.random() < part:
+                ended_by = task
+                break
+        crosses = ended_by is None or ended_by >= point.split
+        encoding = costs.encodings[point.encoding]
+        raw = raw_bytes.get(point.split, 0) if crosses else 0
+        encode_s = self._noisy(raw * encoding.encode_s_per_byte * world.device_factor)
+        decode_s = self._noisy(raw * encoding.decode_s_per_byte * world.cloud_factor)
+        size = self._noisy(raw * costs.part(point)) + HEADER_BYTES if crosses else 0
+        parallel_s = sum(s for task, s in device_s.items() if task < free)
+        serial_s = sum(s for task, s in device_s.items() if task >= free) + world.hidden_s
+        if point.split <= free:
+            parallel_s += encode_s
+        else:
+            serial_s += encode_s
+        worker = self._workers.index(min(self._workers))
+        done_s = max(now, self._workers[worker]) + parallel_s
+        self._ordered_s = max(self._ordered_s, done_s) + serial_s
+        self._workers[worker] = self._ordered_s if not free else done_s
+        ready_s = self._ordered_s
+        ending = Ending.FINISHED
+        if size > scenario.max_message_bytes:
+            ending, in_cloud, decode_s = Ending.TOO_LARGE, {}, 0.0
+            sent = HEADER_BYTES
+        else:
+            sent = int(size) + choice.padding_bytes if crosses else HEADER_BYTES
+        began_s = max(self._link.free_s, ready_s)
+        left_s = self._link.carry(ready_s, sent)
+        arrived_s = left_s + scenario.round_trip_s / 2
+        place = self._cloud_workers.index(min(self._cloud_workers))
+        cloud_s = sum(in_cloud.values()) + decode_s
+        served_s = max(arrived_s, self._cloud_workers[place]) + cloud_s
+        if crosses:
+            self._cloud_workers[place] = served_s
+        self._acknowledged_s = max(
+            self._acknowledged_s, served_s + self._noisy(scenario.round_trip_s / 2)
+        )
+        at_s = self._acknowledged_s
+        costs_here = DeviceCosts(
+            seq=self._camera_frame,
+            captured_s=captured_s,
+            point=point,
+            watched=watched,
+            waited_for_source_s=waited_s,
+            waited_for_room_s=self._waited_for_room_s,
+            task_s=device_s,
+            raw_bytes=raw_bytes,
+            message_bytes=int(size) if crosses else 0,
+            encode_s=encode_s,
+        )
+        self._here.append((ready_s, costs_here))
+        seen = Observation(
+            at_s=at_s,
+            point=point,
+            watched=watched,
+            ending=ending,
+            ended_by=ended_by,
+            message_bytes=int(size) if crosses else 0,
+            decode_s=decode_s,
+            transfer_s=self._noisy(left_s - began_s) if sent >= 32 * 1024 else None,
+            transfer_bytes=sent,
+            round_trip_s=at_s - ready_s,
+            residence_s=at_s - scenario.round_trip_s / 2 - arrived_s,
+            latency_s=at_s - captured_s,
+            cloud_times=[
+                TaskSeconds(task=task, runs=1, seconds=seconds)
+                for task, seconds in in_cloud.items()
+            ],
+        )
+        self._in_flight.append(InFlight(seen=seen, cloud_s=cloud_s))
+        return now if free else ready_s

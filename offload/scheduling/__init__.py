@@ -1,0 +1,1 @@
+"""The parts of the scheduler: see `scheduler`, which callers import."""

@@ -1,0 +1,130 @@
+"""Estimate what crosses at each point: bytes, and the seconds to encode and to decode them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from offload.scheduling.means import Mean
+from offload.scheduling.terms import RAW, DeviceCosts, Observation, OperatingPoint
+
+# What frames contain changes slowly.
+SIZES_S: Final = 5.0
+
+# What an encoding that was never tried is taken to leave of the bytes: so little that it is tried
+# wherever it might pay. One that was tried so long ago may have halved what it gave.
+UNTRIED_PART: Final = 0.02
+STALE_S: Final = 30.0
+STALE_PART: Final = 0.5
+
+# Kinds of frames that are rarer do not count.
+RARE: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What crosses at a point, as the mean of all frames; ``most_bytes`` of watched or others.
+
+    ``is_known`` says whether frames of both kinds, as far as there are any, crossed there lately.
+    """
+
+    mean_bytes: float
+    most_bytes: float
+    encode_s: float
+    decode_s: float
+    is_known: bool
+
+
+class Messages:
+    """What crosses at each point, of frames that are watched and of those that are not."""
+
+    def __init__(self, points: Sequence[OperatingPoint]) -> None:
+        self._kinds = (_Kind(points), _Kind(points))
+        self._weights = [(0, 1.0)]
+
+    def add(self, index: int, costs: DeviceCosts) -> bool:
+        """Take in a message; return whether it was the first of its kind at this point."""
+        return self._kinds[costs.watched].add(index, costs)
+
+    def add_decoding(self, index: int, seen: Observation) -> None:
+        """Take in how long it took to decode a message, if that is known."""
+        if seen.decode_s:
+            self._kinds[seen.watched].decode_s[index].add(seen.decode_s)
+
+    def fold(self, now: float, watched_part: float) -> None:
+        """Take what was added into the means; ``watched_part`` is the share of watched frames."""
+        weights = ((0, 1 - watched_part), (1, watched_part))
+        self._weights = [each for each in weights if each[1] > RARE]
+        for kind in self._kinds:
+            kind.fold(now)
+        for kind, other in zip(self._kinds, reversed(self._kinds), strict=True):
+            kind.estimate(now, other)
+
+    def lacking(self, index: int) -> bool | None:
+        """Return which frames should be tried at this point: watched ones, others, or any."""
+        lacking = [bool(kind) for kind, _ in self._weights if not self._kinds[kind].is_fresh[index]]
+        return lacking[0] if len(lacking) == 1 else None
+
+    def message(self, index: int) -> Message:
+        """Return what crosses at a point, as of the last `fold`."""
+        mean_bytes = most_bytes = encode_s = decode_s = 0.0
+        is_known = True
+        for each, weight in self._weights:
+            kind = self._kinds[each]
+            size = kind.sizes[index]
+            mean_bytes += weight * size
+            most_bytes = max(most_bytes, size)
+            encode_s += weight * kind.encode_s[index].value
+            decode_s += weight * kind.decode_s[index].value
+            is_known = is_known and kind.is_fresh[index]
+        return Message(mean_bytes, most_bytes, encode_s, decode_s, is_known)
+
+
+class _Kind:
+    """What crosses at each point, of one kind of frames."""
+
+    def __init__(self, points: Sequence[OperatingPoint]) -> None:
+        self._points = points
+        self._raw_bytes = {point.split: Mean(SIZES_S) for point in points}
+        # Of the raw bytes, what is left of them at each point.
+        self._parts = [Mean(SIZES_S) for _ in points]
+        self.encode_s = [Mean(SIZES_S) for _ in points]
+        self.decode_s = [Mean(SIZES_S) for _ in points]
+        self.sizes = [0.0] * len(points)
+        self.is_fresh = [True] * len(points)
+
+    def add(self, index: int, costs: DeviceCosts) -> bool:
+        for split, size in costs.raw_bytes.items():
+            if split in self._raw_bytes:
+                self._raw_bytes[split].add(size)
+        if not costs.message_bytes:
+            return False
+        point, part = self._points[index], self._parts[index]
+        raw = costs.raw_bytes.get(point.split)
+        self.encode_s[index].add(costs.encode_s)
+        if point.encoding == RAW:
+            if raw is None:
+                self._raw_bytes[point.split].add(costs.message_bytes)
+            return False
+        # Raw sizes are told of some frames only; their mean does for the others.
+        raw_bytes = raw or self._raw_bytes[point.split].value
+        if not raw_bytes:
+            return False
+        part.add(costs.message_bytes / raw_bytes)
+        return not part.is_known and part.count == 1
+
+    def fold(self, now: float) -> None:
+        for means in (self._raw_bytes.values(), self._parts, self.encode_s, self.decode_s):
+            for mean in means:
+                mean.fold(now)
+
+    def estimate(self, now: float, other: "_Kind") -> None:
+        """Settle the bytes at each point; sizes that were never seen are those of the others."""
+        for index, point in enumerate(self._points):
+            mine, part = self._raw_bytes[point.split], self._parts[index]
+            raw = mine.value if mine.is_known else other._raw_bytes[point.split].value
+            if point.encoding == RAW:
+                self.sizes[index] = raw
+                continue
+            self.is_fresh[index] = is_fresh = part.seen_s > now - STALE_S
+            left = part.value if part.is_known else UNTRIED_PART
+            self.sizes[index] = raw * left * (1.0 if is_fresh or not part.is_known else STALE_PART)

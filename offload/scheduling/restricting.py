@@ -1,0 +1,82 @@
+"""Keep to what is not the plan's to weigh: the size of a message, and the latency of a frame."""
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from offload.scheduling.mixture import Mixture
+from offload.scheduling.model import Estimate
+from offload.scheduling.terms import Observation, SchedulerConfig
+
+# A point that frames were too large for is left out for so long: what they contain changes. Sizes
+# are means, so a little less may be too large as well.
+TOO_LARGE_S: Final = 30.0
+TOO_LARGE_PART: Final = 0.98
+
+# In flight is twice what the plan needs, and a few: more would only wait in line when the link
+# becomes slow.
+WINDOW_FACTOR: Final = 2.0
+WINDOW_SPARE: Final = 4
+
+# What latencies spread: a point whose frames take longer in the mean cannot keep to a limit.
+LATENCY_SPREAD: Final = 1.25
+# The window follows the latency that is measured by steps of these factors.
+LATENCY_BACK: Final = 0.85
+LATENCY_ON: Final = 1.05
+LATENCY_LOW: Final = 0.8
+
+
+class Restrictions:
+    """Which points may be taken, and how many frames may be in flight."""
+
+    def __init__(self, config: SchedulerConfig) -> None:
+        self._config = config
+        self._largest_bytes = math.inf
+        self._largest_until_s = -math.inf
+        self._latencies_s: list[float] = []
+        self._latency_factor = 1.0
+
+    def add(self, seen: Observation) -> None:
+        """Take in how long a frame took."""
+        if seen.latency_s is not None and self._config.max_latency_s < math.inf:
+            self._latencies_s.append(seen.latency_s)
+
+    def too_large(self, seen: Observation) -> None:
+        """Leave out all points whose messages are as large, for a while."""
+        self._largest_bytes = TOO_LARGE_PART * seen.message_bytes
+        self._largest_until_s = seen.at_s + TOO_LARGE_S
+
+    def fitting(self, estimates: Sequence[Estimate], now: float) -> list[int]:
+        """Return the points whose messages are not too large; if none is, the last one."""
+        if now > self._largest_until_s:
+            self._largest_bytes = math.inf
+        fitting = [i for i, each in enumerate(estimates) if each.most_bytes < self._largest_bytes]
+        return fitting or [len(estimates) - 1]
+
+    def quick(self, estimates: Sequence[Estimate], indices: Sequence[int]) -> list[int]:
+        """Return those of the points that keep to the latency; if none does, the quickest."""
+        least_s = min(estimates[index].latency_s for index in indices)
+        limit_s = max(least_s, self._config.max_latency_s / LATENCY_SPREAD)
+        return [index for index in indices if estimates[index].latency_s <= limit_s]
+
+    def window(self, estimates: Sequence[Estimate], mixture: Mixture, period_s: float) -> int:
+        """Return how many frames may be in flight."""
+        config = self._config
+        latency_s = max(estimates[index].latency_s for index in mixture.keys)
+        period_s *= max(1.0, mixture.load)
+        window = math.ceil(WINDOW_FACTOR * latency_s / period_s) + WINDOW_SPARE + config.workers
+        if config.max_latency_s < math.inf:
+            self._follow_latency()
+            window = min(window, int(self._latency_factor * config.max_latency_s / period_s))
+        return max(1, min(config.window, window))
+
+    def _follow_latency(self) -> None:
+        limit_s, sorted_s = self._config.max_latency_s, sorted(self._latencies_s)
+        self._latencies_s = []
+        if not sorted_s:
+            return
+        slow_s = sorted_s[int(0.95 * (len(sorted_s) - 1))]
+        if slow_s > limit_s:
+            self._latency_factor *= LATENCY_BACK
+        elif slow_s < LATENCY_LOW * limit_s:
+            self._latency_factor = min(1.0, LATENCY_ON * self._latency_factor)
