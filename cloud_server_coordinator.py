@@ -29,8 +29,10 @@ from offload.cloud.keyed_locks import KeyedLocks
 from offload.cloud.link_watch import LOOK_EVERY_S
 from offload.cloud.links import Links
 from offload.cloud.opening import Standing, find_standing
+from offload.cloud.operators import Operators
 from offload.cloud.report import StreamCounts, summarise
 from offload.cloud.setup import Setup, set_up
+from offload.cloud.steering import SteeredStream, Steering
 from offload.cloud.stored_frames import StoredFrames
 from offload.cloud.stream_table import StreamTable
 from offload.cloud.transport import log_failure
@@ -46,6 +48,7 @@ from offload.logs import Mishaps, end_with_any_thread
 from offload.messages import (
     DRAIN,
     HEARTBEAT,
+    STEERING,
     WATCH,
     Control,
     End,
@@ -55,6 +58,7 @@ from offload.messages import (
     Outcome,
     OutcomeRange,
     RefusalCode,
+    SteeringState,
 )
 from offload.results import unpack_state
 from offload.results.writer import Finished, ResultsWriter, no_state
@@ -225,6 +229,9 @@ class CloudServer:
         self._memory = FrameMemory(limit_bytes=options.memory_bytes)
         self._links = Links(self, options=options, access=setup.access, memory=self._memory)
         self._stream_of: dict[DeviceLink, Stream] = {}
+        self._steering = Steering()
+        self._steered: dict[DeviceLink, SteeredStream] = {}
+        self._operators = Operators(self._steering)
         self._pool = ThreadPool(options.workers)
         share_processors(self._pool.workers)
         # Tasks that may share globals run one frame at a time over all streams of their app.
@@ -313,6 +320,10 @@ class CloudServer:
                 self._stream_of[link].submit_ended(event.ranges)
             case End():
                 self._stream_of[link].submit_end(event.next_seq)
+            case Control() if link.session.is_steering:
+                self._operators.handle(link, event)
+            case Control(name=name) if name == STEERING:
+                self._steered[link].note(SteeringState.read(event))
             case Control(name=name) if name != HEARTBEAT:
                 logger.debug("control_ignored", extra={"control": name})
 
@@ -323,10 +334,12 @@ class CloudServer:
     def link_lost(self, link: DeviceLink, reason: str) -> None:
         """Keep a stream's state for when its device comes back."""
         self._links.let_out(link)
+        self._operators.leave(link)
         if opening := self._opening.pop(link, None):
             opening.cancel()
         if stream := self._stream_of.pop(link, None):
             stream.link = None
+            self._steering.leave(self._steered.pop(link))
             stream.counts.duplicates_ignored += link.session.duplicates_ignored
             self._streams.leave(stream, now=time.monotonic())
             logger.info("session_lost", extra={"stream": stream.name, "reason": reason})
@@ -414,6 +427,13 @@ class CloudServer:
             fps = None if math.isinf(self._options.watch_fps) else self._options.watch_fps
             link.session.send_control(Control(name=WATCH, body={"fps": fps}))
         link.flush()
+        self._steered[link] = self._steering.enter(
+            name,
+            device=opening.device,
+            app=app.name,
+            splits=app.pipeline.splits,
+            send=link.send_control,
+        )
         logger.info(
             "session_opened",
             extra={
@@ -519,6 +539,7 @@ class CloudServer:
         if (link := stream.link) is not None:
             self._links.let_out(link)
             del self._stream_of[link]
+            self._steering.leave(self._steered.pop(link))
             stream.counts.duplicates_ignored += link.session.duplicates_ignored
             stream.link = None
         self._streams.close(stream)
@@ -535,8 +556,7 @@ class CloudServer:
         logger.info("draining", extra={"streams": len(self._stream_of)})
         for link in self._links.all():
             if link in self._stream_of:
-                link.session.send_control(Control(name=DRAIN))
-                link.flush()
+                link.send_control(Control(name=DRAIN))
             else:
                 link.refuse(RefusalCode.DRAINING, "the server is shutting down")
         waits = [stream.waiting.are_over.wait() for stream in self._streams.all()]

@@ -15,6 +15,7 @@ from typing import Final, NoReturn, TypeVar
 from offload import __version__
 from offload.errors import ConfigurationError, OffloadError, ReportError
 from offload.logs import FORMATS, LEVELS
+from offload.messages import is_stream_name
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,19 @@ class Parser(argparse.ArgumentParser):
 
 def add_common_options(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
     """Add the options that both programs have."""
+    add_access_options(parser, environment)
+    parser.add_argument(
+        "--summary",
+        metavar="F",
+        help="write the final report as one JSON object; -: standard output",
+    )
+    parser.add_argument("--log-level", choices=LEVELS, default="info", help="default: info")
+    parser.add_argument("--log-format", choices=FORMATS, default="text", help="default: text")
+    parser.add_argument("--version", action="version", version=f"task-offload {__version__}")
+
+
+def add_access_options(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
+    """Add the options that say where the server is on its machine, and who asks."""
     parser.add_argument(
         "--token-file",
         type=path,
@@ -54,14 +68,6 @@ def add_common_options(parser: argparse.ArgumentParser, environment: Mapping[str
         metavar="P",
         help="port of the cloud server (env PORT; default: 8089)",
     )
-    parser.add_argument(
-        "--summary",
-        metavar="F",
-        help="write the final report as one JSON object; -: standard output",
-    )
-    parser.add_argument("--log-level", choices=LEVELS, default="info", help="default: info")
-    parser.add_argument("--log-format", choices=FORMATS, default="text", help="default: text")
-    parser.add_argument("--version", action="version", version=f"task-offload {__version__}")
 
 
 def port_from(environment: Mapping[str, str]) -> int:
@@ -91,6 +97,13 @@ def positive(text: str) -> float:
     return _checked(
         text, float, lambda number: number > 0 and math.isfinite(number), "a number over 0"
     )
+
+
+def stream_name(text: str) -> str:
+    """Read the name of a stream."""
+    if not is_stream_name(text):
+        raise argparse.ArgumentTypeError("a stream's name has 1 to 128 printable characters")
+    return text
 
 
 def size(text: str) -> int:

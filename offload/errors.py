@@ -10,6 +10,7 @@
     ├── HandshakeError        the two ends do not fit: protocol version, app, pipeline
     ├── AuthError             a token was refused, or the peer could not prove that it knows it
     ├── Refused               the cloud ended the session for another reason, for good
+    ├── SteeringError         a stream could not be steered: there is none, or its device did not
     ├── PayloadError          a value that cannot cross the network
     ├── SessionLost           the connection ended; the frames in flight are kept
     │   ├── TurnedAway            the server asked to come again later
@@ -81,6 +82,10 @@ class AuthError(OffloadError):
 
 class Refused(OffloadError):
     """The cloud ended the session for good: the stream was taken over, or a limit was passed."""
+
+
+class SteeringError(OffloadError):
+    """A stream could not be steered: there is none of that name, or its device did not do it."""
 
 
 class PayloadError(OffloadError):

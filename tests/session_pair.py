@@ -12,11 +12,20 @@ from offload.messages import (
     Open,
     Outcome,
     OutcomeRange,
+    Steered,
 )
-from offload.session import CloudEvent, CloudSession, DeviceSession, Event, OpenRequested
+from offload.session import (
+    CloudEvent,
+    CloudSession,
+    DeviceSession,
+    Event,
+    OpenRequested,
+    OperatorSession,
+)
 from offload.wire import MAX_MESSAGE_BYTES, Decoder, Piece, encode
 
 TOKEN: Final = Token(name="default", secret=b"correct-horse-battery")
+OPERATOR: Final = Token(name="boss", secret=b"whose-word-all-devices-follow", operator=True)
 
 
 def opening(*, position: int = 0, fingerprint: Sequence[object] = ()) -> Open:
@@ -56,10 +65,10 @@ def encoded(*messages: Message) -> bytes:
 
 
 def feed(
-    receiver: Decoder | DeviceSession | CloudSession, data: bytes
-) -> list[Message | CloudEvent]:
+    receiver: Decoder | DeviceSession | CloudSession | OperatorSession, data: bytes
+) -> list[Message | CloudEvent | Steered]:
     """Give ``data`` to a decoder or a session, as much at once as it takes."""
-    events: list[Message | CloudEvent] = []
+    events: list[Message | CloudEvent | Steered] = []
     while data:
         buffer = receiver.buffer()
         count = min(len(buffer), len(data))
@@ -127,3 +136,37 @@ class SessionPair:
     def acknowledge(self, next_seq: int, *exceptions: OutcomeRange) -> list[Event]:
         self.cloud.acknowledge(Acknowledgement(next_seq=next_seq, exceptions=exceptions))
         return self.send_to_device()
+
+
+class OperatorPair:
+    """An operator's and a cloud's session, joined."""
+
+    def __init__(
+        self,
+        *,
+        token: Token = OPERATOR,
+        cloud_tokens: Sequence[Token] = (TOKEN, OPERATOR),
+        insecure: bool = False,
+    ) -> None:
+        known = {each.name: each for each in cloud_tokens}
+        self.operator = OperatorSession(token=token, nonce=bytes(NONCE_BYTES))
+        self.cloud = CloudSession(
+            secret_for=lambda name: known[name].secret if name in known else None,
+            is_operator=lambda name: known[name].operator,
+            insecure=insecure,
+            nonce=b"\xff" * NONCE_BYTES,
+        )
+
+    def send_to_cloud(self) -> list[CloudEvent]:
+        data = joined(self.operator.take_outgoing())
+        return feed(self.cloud, data)  # type: ignore[return-value]  # a cloud session's events
+
+    def send_to_operator(self) -> list[Steered]:
+        data = joined(self.cloud.take_outgoing())
+        return feed(self.operator, data)  # type: ignore[return-value]  # an operator session's events
+
+    def shake_hands(self) -> "OperatorPair":
+        """Exchange hello, challenge and proof."""
+        assert self.send_to_cloud() == []
+        assert self.send_to_operator() == []
+        return self

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from offload.device.dialer import Server
 from offload.device.encoding_choice import EncodingMode
 from offload.device.options import DEFAULT_SPOOL_BYTES, Mode, Options, check_fits
 from offload.errors import ConfigurationError
+from offload.servers import Server
 from tests.device_options import read_options
 
 

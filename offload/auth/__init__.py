@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from offload.errors import ConfigurationError
+from offload.errors import AuthError, ConfigurationError
 
 FILE_VARIABLE: Final = "OFFLOAD_TOKEN_FILE"
 TOKEN_VARIABLE: Final = "OFFLOAD_TOKEN"
@@ -72,7 +72,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerTokens:
-    """The tokens that a server accepts, by name, and where they come from.
+    """The tokens that a server accepts, or a peer of it has, by name, and where they come from.
 
     ``path`` is the file, None if they come from the variable OFFLOAD_TOKEN. ``created`` says that
     this very call made the file, so that the program can tell the user how a device gets it.
@@ -86,6 +86,16 @@ class ServerTokens:
         """Return the secret of the token called ``name``, None if there is no such token."""
         token = self.tokens.get(name)
         return None if token is None else token.secret
+
+    @property
+    def origin(self) -> str:
+        """What they come from, in words."""
+        return str(self.path or TOKEN_VARIABLE)
+
+    def is_operator(self, name: str) -> bool:
+        """Return whether there is a token called ``name``, and it is an operator's."""
+        token = self.tokens.get(name)
+        return token is not None and token.operator
 
     def reloaded(self) -> "ServerTokens":
         """Read the tokens again from their file; without a file they are the same.
@@ -145,19 +155,36 @@ def load_device_token(path: Path | None, environ: Mapping[str, str]) -> Token | 
         ConfigurationError: As for `load_server_tokens`; also if there are only operator tokens.
             Going on without a token would mean trusting any server.
     """
-    given = _given_tokens(path, environ)
-    if given is not None:
-        tokens, origin = given.tokens, str(given.path or TOKEN_VARIABLE)
-    else:
-        default = default_token_path(environ)
-        own = _read_tokens(default)
-        if own is None:
-            return None
-        tokens, origin = own, str(default)
-    for token in tokens.values():
+    own = _own_tokens(path, environ)
+    if own is None:
+        return None
+    for token in own.tokens.values():
         if not token.operator:
             return token
-    raise ConfigurationError(f"{origin} holds only operator tokens, expected one for a device")
+    raise ConfigurationError(f"{own.origin} holds only operator tokens, expected one for a device")
+
+
+def load_operator_token(path: Path | None, environ: Mapping[str, str]) -> Token:
+    """Load the first operator's token from the same places as `load_server_tokens`.
+
+    Args:
+        path: What ``--token-file`` says, None if it was not given.
+        environ: The environment variables.
+
+    Raises:
+        ConfigurationError: As for `load_server_tokens`; nothing is created.
+        AuthError: There is no operator's token.
+    """
+    own = _own_tokens(path, environ)
+    if own is not None:
+        for token in own.tokens.values():
+            if token.operator:
+                return token
+    origin = "this user has no token file" if own is None else f"{own.origin} holds none"
+    raise AuthError(
+        f"no operator's token: {origin}; python3 -m offload.auth new NAME --operator makes one "
+        "where the server is"
+    )
 
 
 def default_token_path(environ: Mapping[str, str]) -> Path:
@@ -301,6 +328,16 @@ def _parse_line(content: str, place: str) -> Token:
     if rest[1:] not in ([], [_OPERATOR]):
         raise ConfigurationError(f"{place}: bad third field, expected {_OPERATOR!r} or none")
     return Token(name=name, secret=rest[0].encode("ascii"), operator=len(rest) == 2)
+
+
+def _own_tokens(path: Path | None, environ: Mapping[str, str]) -> ServerTokens | None:
+    """Load the tokens that a device or an operator has; None if the user has none."""
+    given = _given_tokens(path, environ)
+    if given is not None:
+        return given
+    default = default_token_path(environ)
+    own = _read_tokens(default)
+    return None if own is None else ServerTokens(tokens=own, path=default, created=False)
 
 
 def _given_tokens(path: Path | None, environ: Mapping[str, str]) -> ServerTokens | None:

@@ -2,7 +2,9 @@
 
 access = Access(load_tokens(options.token_file, insecure=False, environment=os.environ))
 credential = access.new_credential()            # one for each connection
-session = CloudSession(secret_for=credential.secret_for, ...)
+session = CloudSession(
+    secret_for=credential.secret_for, is_operator=credential.is_operator, ...
+)
 access.reload()
 credential.is_withdrawn
 """
@@ -34,6 +36,10 @@ class Access:
         """Return the secret of the token called ``name``, None if there is no such token now."""
         return self._tokens.secret_for(name)
 
+    def is_operator(self, name: str) -> bool:
+        """Return whether the token called ``name`` is an operator's now."""
+        return self._tokens.is_operator(name)
+
     def reload(self) -> None:
         """Read the tokens again, and say so; if they cannot be read, those from before stay."""
         if self._tokens.path is None:
@@ -53,21 +59,31 @@ class Access:
 
 
 class Credential:
-    """What one connection was asked for: a token's name, and the secret that it had then."""
+    """What one connection was asked for: a token's name, and what that token was then."""
 
     def __init__(self, access: Access) -> None:
         """Start before the question."""
         self.token = ""
         self._access = access
         self._secret: bytes | None = None
+        self._is_operator = False
 
     def secret_for(self, name: str) -> bytes | None:
-        """Return the secret of the token called ``name``, and remember both."""
+        """Return the secret of the token called ``name``, and remember what it is."""
         self.token = name
         self._secret = self._access.secret_for(name)
+        self._is_operator = self._access.is_operator(name)
         return self._secret
+
+    def is_operator(self, name: str) -> bool:
+        """Return whether the token called ``name``, which was asked for, was an operator's."""
+        return name == self.token and self._is_operator
 
     @property
     def is_withdrawn(self) -> bool:
-        """Whether the token is gone, or has another secret than when it was asked for."""
-        return self._secret is not None and self._secret != self._access.secret_for(self.token)
+        """Whether the token is gone, or has another secret or role than when it was asked for."""
+        if self._secret is None:
+            return False
+        access, name = self._access, self.token
+        now = (access.secret_for(name), access.is_operator(name))
+        return now != (self._secret, self._is_operator)

@@ -1,4 +1,4 @@
-"""One device's connection to the cloud: the session core and the socket, joined.
+"""One device's, or operator's, connection to the cloud: the session core and the socket, joined.
 
 The cloud program owns the links; it is told of what devices say, and of links that come and go.
 
@@ -24,8 +24,8 @@ from offload.errors import (
     LimitPassed,
     RemoteProtocolError,
 )
-from offload.messages import RefusalCode
-from offload.session import SILENCE_S, CloudEvent, CloudSession, SecretFor
+from offload.messages import Control, RefusalCode
+from offload.session import SILENCE_S, CloudEvent, CloudSession
 from offload.sizes import size_in_words
 from offload.wire import Admit
 
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 # These are no fault of the device's: it is sent elsewhere, or asked to come again.
 _UNCOUNTED: Final = (RefusalCode.DRAINING, RefusalCode.INTERNAL)
 
-MakeSession = Callable[[SecretFor, Admit], CloudSession]
+MakeSession = Callable[[Credential, Admit], CloudSession]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +95,7 @@ class DeviceLink:
     ) -> None:
         """Wait for the connection."""
         self.credential = credential
-        self.session = make_session(credential.secret_for, self._reserve)
+        self.session = make_session(credential, self._reserve)
         self.is_open = True
         self.client: Client | None = None
         self.reserved_bytes = 0
@@ -121,6 +121,11 @@ class DeviceLink:
         """Send what the session has queued."""
         if pieces := self.session.take_outgoing():
             self.connection.send(pieces)
+
+    def send_control(self, control: Control) -> None:
+        """Send a control message now; the session must be talking."""
+        self.session.send_control(control)
+        self.flush()
 
     def refuse(self, code: RefusalCode, reason: str) -> None:
         """Tell the device why the session ends, and end it."""

@@ -11,7 +11,7 @@ import time
 from typing import Final
 
 from offload.auth import new_nonce
-from offload.cloud.access import Access
+from offload.cloud.access import Access, Credential
 from offload.cloud.admission import Arrival
 from offload.cloud.buffers import BufferPool
 from offload.cloud.device_link import Client, DeviceLink, LinkOwner
@@ -21,7 +21,7 @@ from offload.cloud.options import Options
 from offload.cloud.refusals import Refusals
 from offload.cloud.transport import CloudConnection
 from offload.messages import RefusalCode
-from offload.session import CloudSession, SecretFor
+from offload.session import CloudSession
 from offload.wire import Admit
 
 # A loop that comes round so late was held up: it has not read what the devices said meanwhile.
@@ -121,9 +121,10 @@ class Links:
             if link.credential.is_withdrawn:
                 link.refuse(RefusalCode.TOKEN, f"token {link.credential.token!r} was withdrawn")
 
-    def _make_session(self, secret_for: SecretFor, admit: Admit) -> CloudSession:
+    def _make_session(self, credential: Credential, admit: Admit) -> CloudSession:
         return CloudSession(
-            secret_for=secret_for,
+            secret_for=credential.secret_for,
+            is_operator=credential.is_operator,
             insecure=self._options.insecure,
             nonce=new_nonce(),
             max_message_bytes=self._options.max_frame_bytes,

@@ -10,13 +10,13 @@ Which attempts there are, and which one goes on, is for ``race``.
 import contextlib
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from offload.auth import Token, new_nonce
 from offload.errors import AuthError, OffloadError, SessionLost, forget_tracebacks
 from offload.messages import Open
+from offload.servers import Secure, Server
 from offload.session import SILENCE_S, DeviceSession, Event
 from offload.transport import ByteStream, Connection, addresses, connect
 
@@ -28,22 +28,6 @@ CONNECT_TIMEOUT_S: Final = 5.0
 
 # So many are tried within some seconds. Who answers for a name may give any number.
 MAX_ADDRESSES: Final = 8
-
-# Encrypts a connection to a host, or leaves it as it is.
-Secure = Callable[[Connection, str], ByteStream]
-
-
-def leave_plain(connection: Connection, host: str) -> ByteStream:  # noqa: ARG001  # see `Secure`
-    """Return the connection as it is."""
-    return connection
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
-    """Where a cloud server listens."""
-
-    host: str
-    port: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from offload.auth import load_device_token
-from offload.device.dialer import Dialer, Secure, leave_plain
+from offload.device.dialer import Dialer
 from offload.device.local_delivery import LocalDelivery
 from offload.device.options import Options
 from offload.device.outbox import Delivered
@@ -20,6 +20,7 @@ from offload.device.uplink import LinkState, Uplink
 from offload.errors import ConfigurationError
 from offload.messages import Open, OutcomeRange
 from offload.results import open_results
+from offload.servers import security
 from offload.transport import machine_name
 
 
@@ -60,7 +61,7 @@ def open_uplink(options: Options, opening: Open, environment: Mapping[str, str])
         servers=options.servers,
         token=load_device_token(options.token_file, environment),
         retry_for_s=options.retry_for_s,
-        secure=_secure(options),
+        secure=security(options),
     )
     spool = None
     if options.spool is not None:
@@ -93,14 +94,3 @@ def open_local(options: Options, *, app: str) -> LocalDelivery:
             f"stream {options.stream!r} belongs to app {record.app!r}: choose another --stream"
         )
     return LocalDelivery(store, record)
-
-
-def _secure(options: Options) -> Secure:
-    """Return what encrypts connections, if the user wants that."""
-    if not options.tls:
-        return leave_plain
-    # Here, because it loads OpenSSL's TLS, 5 MB that a device without it does without.
-    from offload.tls import device_context, secure
-
-    context = device_context(options.tls_ca, options.tls_cert, options.tls_key)
-    return lambda connection, host: secure(connection, context, host)

@@ -18,7 +18,7 @@ from itertools import cycle, islice
 from typing import Final
 
 from offload.auth import Token
-from offload.device.attempts import OpenSession, Secure, Server, Terms, leave_plain
+from offload.device.attempts import OpenSession, Terms
 from offload.device.race import Failure, Race
 from offload.errors import (
     AuthError,
@@ -32,8 +32,9 @@ from offload.errors import (
     TurnedAway,
 )
 from offload.messages import Open
+from offload.servers import Secure, Server, leave_plain
 
-__all__ = ["Dialer", "OpenSession", "Secure", "Server", "leave_plain"]
+__all__ = ["Dialer", "OpenSession"]
 
 logger = logging.getLogger(__name__)
 

@@ -13,13 +13,21 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from offload.arguments import Parser, add_common_options, count, one_of, path, positive, size
+from offload.arguments import (
+    Parser,
+    add_common_options,
+    count,
+    one_of,
+    path,
+    positive,
+    size,
+    stream_name,
+)
 from offload.device.capture import Limit, Overload
-from offload.device.dialer import Server
 from offload.device.encoding_choice import EncodingMode
 from offload.errors import ConfigurationError
 from offload.logs import set_up_logs
-from offload.messages import is_stream_name
+from offload.servers import Server, add_host_option, add_tls_options, check_tls, read_servers
 
 # More frames in flight than this buy no throughput on any link, only latency and memory.
 MAX_WINDOW: Final = 1024
@@ -128,7 +136,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
             )
         _check_companions(parsed)
         hosts = parsed.host if parsed.host is not None else environment.get("HOST", "")
-        servers = _servers(hosts, parsed.port)
+        servers = read_servers(hosts, parsed.port)
     return Options(
         mode=mode,
         split=parsed.k,
@@ -202,10 +210,7 @@ def _check_companions(parsed: argparse.Namespace) -> None:
         )
     if parsed.spool_limit is not None and parsed.spool is None:
         raise ConfigurationError("--spool-limit goes with --spool")
-    if not parsed.tls:
-        for name in ("tls_ca", "tls_cert", "tls_key"):
-            if getattr(parsed, name) is not None:
-                raise ConfigurationError(f"--{name.replace('_', '-')} goes with --tls")
+    check_tls(parsed)
 
 
 def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
@@ -230,16 +235,12 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         help="synthetic[:WxH@FPS], camera:N, picamera:N, a video file or an rtsp:// URL; handed to "
         f"the app (env OFFLOAD_SOURCE; default: {DEFAULT_SOURCE})",
     )
-    add(
-        "--host",
-        metavar="H",
-        help="cloud address or name; a comma list is tried in order (env HOST)",
-    )
+    add_host_option(parser)
     _add_flow_options(parser)
     add("--results", metavar="URL", help="client only: keep results in sqlite:FILE (default: none)")
     add(
         "--stream",
-        type=_stream_name,
+        type=stream_name,
         metavar="ID",
         help="the stream's name; the same one again resumes it",
     )
@@ -266,10 +267,7 @@ def _add_safety_options(parser: argparse.ArgumentParser) -> None:
         "during one, all tasks that may run here do",
     )
     add("--spool-limit", type=size, metavar="SIZE", help="most that it takes (default: 256MiB)")
-    add("--tls", action="store_true", default=None, help="encrypt with TLS 1.3")
-    add("--tls-ca", type=path, metavar="F", help="authorities to trust (default: the system's)")
-    add("--tls-cert", type=path, metavar="F", help="this device's certificate, if it is asked for")
-    add("--tls-key", type=path, metavar="F", help="the certificate's private key")
+    add_tls_options(parser)
 
 
 def _add_flow_options(parser: argparse.ArgumentParser) -> None:
@@ -328,41 +326,3 @@ def _window(text: str) -> int:
     if messages > MAX_WINDOW:
         raise argparse.ArgumentTypeError(f"{text!r} is over {MAX_WINDOW}")
     return messages
-
-
-def _stream_name(text: str) -> str:
-    if not is_stream_name(text):
-        raise argparse.ArgumentTypeError("a stream's name has 1 to 128 printable characters")
-    return text
-
-
-def _servers(hosts: str, port: int) -> tuple[Server, ...]:
-    if not hosts.strip():
-        raise ConfigurationError("no cloud address: give --host or set HOST")
-    if port == 0:
-        raise ConfigurationError("port is 0: give --port or set PORT to the port of the server")
-    return tuple(Server(host=_host(each.strip(), hosts), port=port) for each in hosts.split(","))
-
-
-def _host(text: str, hosts: str) -> str:
-    """Return an address or a name; an IPv6 address may stand in brackets, as in a URL."""
-    if not text:
-        raise ConfigurationError(f"host list {hosts!r} has an empty entry: take out a comma")
-    if "/" in text:
-        raise ConfigurationError(f"host {text!r} is a URL, expected an address or a name")
-    if " " in text:
-        raise ConfigurationError(f"host {text!r} has a space: put commas between addresses")
-    inside = text[1:-1] if text.startswith("[") and text.endswith("]") else text
-    # One colon is before a port; an IPv6 address has two at least.
-    if inside.count(":") == 1 or "[" in inside or "]" in inside:
-        raise ConfigurationError(
-            f"host {text!r} is not an address or a name: give the port by --port or PORT"
-        )
-    try:
-        # As whoever looks the name up does.
-        inside.encode("idna")
-    except UnicodeError as error:
-        raise ConfigurationError(
-            f"host {text!r} is not an address or a name: between dots are 1 to 63 characters"
-        ) from error
-    return inside

@@ -15,8 +15,9 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from offload.device.attempts import Attempt, Beaten, OpenSession, Server, Terms
+from offload.device.attempts import Attempt, Beaten, OpenSession, Terms
 from offload.errors import HostUnknown, OffloadError, Refused, SessionLost, TurnedAway
+from offload.servers import Server
 from offload.transport import endpoint
 
 # Each costs a thread and a socket, for as long as an address may take. Looking up a name takes no

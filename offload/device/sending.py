@@ -22,7 +22,7 @@ from typing import Final
 
 from offload.device.outbox import Entry, Outbox
 from offload.errors import LocalProtocolError, OffloadError, PayloadError, SessionLost
-from offload.messages import Ended
+from offload.messages import Control, Ended
 from offload.session import DeviceSession
 from offload.transport import ByteStream
 from offload.wire import Piece
@@ -35,11 +35,15 @@ USUAL_ENVELOPE_BYTES: Final = 128
 
 @dataclass(slots=True, kw_only=True)
 class Work:
-    """What one thread sends: entries with perhaps the end, or what is left of earlier ones."""
+    """What one thread sends: entries with perhaps the end, or what is left of earlier ones.
+
+    A control message goes before the entries.
+    """
 
     connection: ByteStream
     session: DeviceSession
     leftover: Sequence[Piece] = ()
+    control: Control | None = None
     entries: list[Entry] = field(default_factory=list)
     ends: bool = False
     beats: bool = False
@@ -66,6 +70,7 @@ class Sender:
         # The right to send.
         self._is_held = False
         self._leftover: Sequence[Piece] = ()
+        self._control: Control | None = None
         self._is_draining = False
         self._is_ending = False
         self._is_over = False
@@ -76,6 +81,7 @@ class Sender:
         """Send on a new connection from now on."""
         self._connection, self._session, self._outbox = connection, session, outbox
         self._leftover = ()
+        self._control = None
         self._is_draining = False
         self.wake()
 
@@ -96,6 +102,11 @@ class Sender:
     def drain(self) -> None:
         """Begin nothing more on this connection: the server is about to end."""
         self._is_draining = True
+
+    def say(self, control: Control) -> None:
+        """Send a control message on this connection, in the place of one that is not sent yet."""
+        self._control = control
+        self.wake()
 
     def end(self) -> None:
         """Say that the stream is complete, once all of it is sent."""
@@ -164,13 +175,15 @@ class Sender:
     def _can_send(self) -> bool:
         if self._is_held or self._session is None or self._session.is_closed:
             return False
-        if self._leftover:
-            return True
+        return bool(self._leftover) or self._control is not None or self._goes_on(self._session)
+
+    def _goes_on(self, session: DeviceSession) -> bool:
+        """Return whether there is a frame to send, or the end."""
         if self._is_draining:
             return False
         if self._box.has_unsent:
             return True
-        return self._is_ending and self._is_all_sent and not self._session.is_ending
+        return self._is_ending and self._is_all_sent and not session.is_ending
 
     @property
     def _box(self) -> Outbox:
@@ -188,6 +201,8 @@ class Sender:
         leftover, self._leftover = self._leftover, ()
         work = Work(connection=self._connection, session=self._session, leftover=leftover)
         if not leftover:
+            work.control, self._control = self._control, None
+        if not leftover and self._goes_on(self._session):
             now = time.monotonic()
             gathered = 0
             while self._box.has_unsent and gathered < GATHERED_BYTES:
@@ -222,6 +237,8 @@ class Sender:
         try:
             if work.beats:
                 work.session.send_heartbeat()
+            if work.control is not None:
+                work.session.send_control(work.control)
             for entry in work.entries:
                 self._queue(work.session, entry)
             if work.ends:

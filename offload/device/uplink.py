@@ -17,6 +17,7 @@ import logging
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, cast
@@ -26,6 +27,7 @@ from offload.device.outbox import Delivered, Outbox, SpooledOutbox
 from offload.device.sending import Sender
 from offload.errors import OffloadError, RemoteProtocolError, SessionLost
 from offload.messages import (
+    CHANGES,
     DRAIN,
     WATCH,
     Acknowledgement,
@@ -34,6 +36,9 @@ from offload.messages import (
     Frame,
     Open,
     OutcomeRange,
+    SteeringMode,
+    SteeringRequest,
+    SteeringState,
     TaskTime,
     Welcome,
 )
@@ -48,6 +53,10 @@ logger = logging.getLogger(__name__)
 
 # A thread that is still asking the network for a name or a connection is not waited for.
 CLOSE_TIMEOUT_S: Final = 0.5
+
+# Changes that wait for a main thread that is held up, by its source for example. The cloud sends
+# the next one when it has an answer, or after 5 s: who asked for older ones was told so long ago.
+MAX_STEERING_REQUESTS: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +112,8 @@ class Uplink:
         self._failure: OffloadError | None = None
         self._deliveries: list[Delivered] = []
         self._task_times: list[TaskTime] = []
+        self._requests = deque[SteeringRequest](maxlen=MAX_STEERING_REQUESTS)
+        self._steering: SteeringState | None = None
         self._ended = False
         self._closing = False
         self._sent_bytes = 0
@@ -231,6 +242,51 @@ class Uplink:
             times, self._task_times = self._task_times, []
             return times
 
+    def take_requests(self) -> list[SteeringRequest]:
+        """Return the changes that the cloud has asked for since the last call, in order.
+
+        For each of them call `say_steering`, whether it was made or not.
+        """
+        if not self._requests:
+            return []
+        with self._lock:
+            requests = list(self._requests)
+            self._requests.clear()
+            return requests
+
+    def say_steering(
+        self,
+        *,
+        mode: SteeringMode,
+        target: float | None,
+        pinned: int | None,
+        error: str | None = None,
+        answers: SteeringRequest | None = None,
+    ) -> None:
+        """Tell the cloud how this device is steered: now, if connected, and after each welcome.
+
+        Args:
+            mode: Whether there is a scheduler to steer.
+            target: Frames per second to reach; None without a scheduler.
+            pinned: The split of all frames; None if the scheduler chooses it.
+            error: Why the change was not made, one line; None if it was.
+            answers: The change that this answers.
+        """
+        state = SteeringState(
+            mode=mode,
+            target_fps=target,
+            pinned=pinned,
+            error=error,
+            answers=None if answers is None else answers.number,
+        )
+        with self._lock:
+            self._steering = state.unprompted()
+            if not self._sender.is_attached:
+                return
+            self._sender.say(state.control())
+            work = self._sender.take()
+        self._sender.send_at_once(work)
+
     def finish(self, *, timeout_s: float | None) -> bool:
         """Say that the stream is complete and wait until the cloud confirms that it has all of it.
 
@@ -344,7 +400,11 @@ class Uplink:
             # Whoever watches says so again: the server may be another one.
             self._watched_fps = 0.0
             self._sessions += 1
+            # Whoever asked for a change was told that the connection was lost.
+            self._requests.clear()
             self._sender.attach(opened.connection, opened.session, self._outbox)
+            if self._steering is not None:
+                self._sender.say(self._steering.control())
             # Before the first frame: it may be one that is to be watched.
             for each in opened.events[1:]:
                 self._note(each)
@@ -419,6 +479,8 @@ class Uplink:
                 self._sender.drain()
             case Control() if event.name == WATCH:
                 self._watched_fps = _watched_fps(event)
+            case Control() if event.name in CHANGES:
+                self._requests.append(SteeringRequest.read(event))
             case _:
                 # A control message that this version does not know.
                 pass

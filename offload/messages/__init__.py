@@ -10,7 +10,8 @@ unknown is ignored.
     again = decode_message(message_type, fields, buffers=())
 
 The two stand side by side in each message: ``opening``, ``frames`` and ``control`` have the
-messages, ``outcomes`` how frames ended, ``envelope`` the checks of single fields.
+messages, ``steering`` what control messages say about steering, ``outcomes`` how frames ended,
+``envelope`` the checks of single fields.
 """
 
 from collections.abc import Callable, Sequence
@@ -44,19 +45,42 @@ from offload.messages.frames import (
 )
 from offload.messages.opening import Challenge, Hello, Open, Proof, Welcome, is_stream_name
 from offload.messages.outcomes import MAX_RANGES, Outcome, OutcomeRange, extend_ranges
+from offload.messages.steering import (
+    CHANGES,
+    MAX_STEERED,
+    OPERATOR_REQUESTS,
+    STEERED,
+    STEERING,
+    Change,
+    OperatorRequest,
+    PinSplit,
+    Release,
+    SetTarget,
+    Steered,
+    SteeringMode,
+    SteeringRequest,
+    SteeringState,
+    StreamSteering,
+)
 
 __all__ = [
+    "CHANGES",
     "DRAIN",
     "HEARTBEAT",
     "MAX_DEPTH",
     "MAX_PADDING_BYTES",
     "MAX_RANGES",
     "MAX_SEQ",
+    "MAX_STEERED",
     "MAX_TEXT_CHARACTERS",
+    "OPERATOR_REQUESTS",
     "PROTOCOL_VERSION",
+    "STEERED",
+    "STEERING",
     "WATCH",
     "Acknowledgement",
     "Challenge",
+    "Change",
     "Control",
     "End",
     "EndConfirmed",
@@ -67,11 +91,20 @@ __all__ = [
     "Message",
     "MessageType",
     "Open",
+    "OperatorRequest",
     "Outcome",
     "OutcomeRange",
+    "PinSplit",
     "Proof",
     "Refusal",
     "RefusalCode",
+    "Release",
+    "SetTarget",
+    "Steered",
+    "SteeringMode",
+    "SteeringRequest",
+    "SteeringState",
+    "StreamSteering",
     "TaskTime",
     "Welcome",
     "decode_message",

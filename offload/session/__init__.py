@@ -9,26 +9,33 @@ clocks.
     count = connection.receive_into(session.buffer())
     for event in session.received(count): ...
 
+An operator's end is an `OperatorSession`: it steers devices, and sends no frames.
+
 The order of a session: hello, challenge, proof and open, welcome; then frames and ended ranges one
 way and acknowledgements the other; then end and its confirmation. Control messages go both ways
 once open; heartbeats of the cloud come before the welcome, too, which may take long.
 
-Each end has a module, ``device`` and ``cloud``; ``core`` is what they share.
+Each end has a module, ``device``, ``operator`` and ``cloud``; ``caller`` is what the first two
+share, ``core`` what all do.
 """
 
-from offload.session.cloud import CloudEvent, CloudSession, OpenRequested, SecretFor
-from offload.session.core import SILENCE_S, STALL_S, TICK_S, State
+from offload.session.cloud import CloudEvent, CloudSession, IsOperator, OpenRequested, SecretFor
+from offload.session.core import SILENCE_S, STALL_S, STEERING_S, TICK_S, State
 from offload.session.device import DeviceSession, Event
+from offload.session.operator import OperatorSession
 
 __all__ = [
     "SILENCE_S",
     "STALL_S",
+    "STEERING_S",
     "TICK_S",
     "CloudEvent",
     "CloudSession",
     "DeviceSession",
     "Event",
+    "IsOperator",
     "OpenRequested",
+    "OperatorSession",
     "SecretFor",
     "State",
 ]

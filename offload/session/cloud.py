@@ -14,6 +14,7 @@ from offload.errors import (
 from offload.messages import (
     HEARTBEAT,
     MAX_RANGES,
+    OPERATOR_REQUESTS,
     PROTOCOL_VERSION,
     Acknowledgement,
     Challenge,
@@ -33,6 +34,7 @@ from offload.messages import (
 )
 from offload.session.core import NO_TOKEN, Session, State
 from offload.wire import (
+    ENVELOPE_ONLY_BYTES,
     HANDSHAKE_BYTES,
     MAX_MESSAGE_BYTES,
     Admit,
@@ -43,6 +45,7 @@ from offload.wire import (
 )
 
 SecretFor = Callable[[str], bytes | None]
+IsOperator = Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +59,11 @@ class OpenRequested:
     owner: str
 
 
+def nobody(token_name: str) -> bool:  # noqa: ARG001  # see `IsOperator`
+    """Take no token for an operator's."""
+    return False
+
+
 CloudEvent = OpenRequested | Frame | Ended | Control | End
 
 
@@ -64,7 +72,8 @@ class CloudSession(Session):
 
     Args:
         secret_for: Returns the secret of a token's name, or None if there is no such token.
-        insecure: Accept devices that know no token.
+        is_operator: Whether the token of a name is an operator's: it steers, and opens no stream.
+        insecure: Accept devices that know no token. Operators always have to know one.
         nonce: `NONCE_BYTES` fresh random bytes.
         max_message_bytes: Largest message of a device that has proved who it is.
         take_memory: Where the memory for frames' payloads comes from.
@@ -77,6 +86,7 @@ class CloudSession(Session):
         secret_for: SecretFor,
         insecure: bool,
         nonce: bytes,
+        is_operator: IsOperator = nobody,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         take_memory: TakeMemory = fresh_memory,
         admit: Admit = always,
@@ -87,12 +97,14 @@ class CloudSession(Session):
         )
         self._max_message_bytes = max_message_bytes
         self._secret_for = secret_for
+        self._asks_if_operator = is_operator
         self._insecure = insecure
         self._nonce = nonce
         self._peer_nonce = b""
         self._offered_name = NO_TOKEN
         self._token_name = NO_TOKEN
         self._secret: bytes | None = None
+        self._is_operator = False
         self._expected = 0
         self._acknowledged = 0
         self.duplicates_ignored = 0
@@ -104,7 +116,7 @@ class CloudSession(Session):
         ``duplicates_ignored``.
 
         Raises:
-            AuthError: The device knows no token of this server's.
+            AuthError: The peer knows no token of this server's, or only one of the other role.
             HandshakeError: The device speaks another protocol version.
             RemoteProtocolError: The device broke the protocol.
         """
@@ -139,13 +151,18 @@ class CloudSession(Session):
         return self.state not in (State.HELLO, State.PROOF)
 
     @property
+    def is_steering(self) -> bool:
+        """Whether this is an operator's session."""
+        return self.state is State.STEERING
+
+    @property
     def may_show_life(self) -> bool:
-        """Whether heartbeats may be sent: from the device's open to the end."""
+        """Whether heartbeats may be sent: from the open, or an operator's request, to the end."""
         return self.is_talking or self.state is State.DECIDING
 
     def send_heartbeat(self) -> None:
         """Queue a sign of life; the device that waits for its welcome needs it, too."""
-        self._require(State.DECIDING, State.OPEN, State.ENDING)
+        self._require(State.DECIDING, State.OPEN, State.ENDING, State.STEERING)
         self._send(Control(name=HEARTBEAT))
 
     def accept(
@@ -203,13 +220,18 @@ class CloudSession(Session):
                 self._check_proof(message)
                 return None
             case Open() if self.state is State.OPENING:
+                self._check_opens_streams()
                 self.state = State.DECIDING
                 return OpenRequested(opening=message, owner=self._token_name)
             case Frame() if self.state is State.OPEN:
                 return self._in_order(message)
             case Ended() if self.state is State.OPEN:
                 return self._new_part(message)
-            case Control() if self.state in (State.OPEN, State.ENDING):
+            case Control(name=name) if self.state is State.OPENING and name in OPERATOR_REQUESTS:
+                self._check_steers()
+                self.state = State.STEERING
+                return message
+            case Control() if self.is_talking:
                 return message
             case End() if self.state is State.OPEN:
                 self._check_end(message)
@@ -241,6 +263,7 @@ class CloudSession(Session):
         proof = b""
         if self._secret is not None:
             self._token_name = hello.token_name
+            self._is_operator = self._asks_if_operator(hello.token_name)
             proof = prove(self._secret, Role.SERVER, hello.nonce, self._nonce)
         self._send(Challenge(version=__version__, nonce=self._nonce, proof=proof))
         self.state = State.PROOF
@@ -263,8 +286,22 @@ class CloudSession(Session):
                 f"device could not prove that it knows token {self._token_name!r}: "
                 "the device and the server hold different secrets"
             )
-        self._decoder.raise_limit(self._max_message_bytes)
+        # An operator sends no payloads.
+        limit = ENVELOPE_ONLY_BYTES if self._is_operator else self._max_message_bytes
+        self._decoder.raise_limit(limit)
         self.state = State.OPENING
+
+    def _check_opens_streams(self) -> None:
+        if self._is_operator:
+            raise AuthError(
+                f"token {self._token_name!r} is an operator's, which opens no stream: give the "
+                "device one of its own"
+            )
+
+    def _check_steers(self) -> None:
+        if not self._is_operator:
+            shown = f"token {self._token_name!r}" if self._token_name else "a peer without a token"
+            raise AuthError(f"{shown} may not steer, only an operator's token may")
 
     def _in_order(self, frame: Frame) -> Frame | None:
         if frame.seq < self._expected:

@@ -18,9 +18,17 @@ SILENCE_S: Final = 5.0
 # Whoever can go on without an answer need not wait that long to do so: two heartbeats are missing.
 STALL_S: Final = 3.0
 
+# From an operator's request, a device has so long to say what it has done. Its main loop looks five
+# times a second; a link may stall for a while.
+STEERING_S: Final = 5.0
+
 
 class State(Enum):
-    """Where a session stands; DECIDING is the cloud's alone, between open and welcome."""
+    """Where a session stands.
+
+    DECIDING is the cloud's alone, between open and welcome. STEERING is what an operator's session
+    is once it may ask; a device's never is.
+    """
 
     HELLO = auto()
     PROOF = auto()
@@ -28,7 +36,11 @@ class State(Enum):
     DECIDING = auto()
     OPEN = auto()
     ENDING = auto()
+    STEERING = auto()
     CLOSED = auto()
+
+
+_TALKING: Final = (State.OPEN, State.ENDING, State.STEERING)
 
 
 class Session:
@@ -61,12 +73,12 @@ class Session:
 
     @property
     def is_talking(self) -> bool:
-        """Whether control messages may be sent: from the welcome to the end."""
-        return self.state in (State.OPEN, State.ENDING)
+        """Whether control messages may be sent: from the welcome to the end; to operators, too."""
+        return self.state in _TALKING
 
     def send_control(self, control: Control) -> None:
         """Queue a control message."""
-        self._require(State.OPEN, State.ENDING)
+        self._require(*_TALKING)
         self._send(control)
 
     def send_heartbeat(self) -> None:

@@ -1,22 +1,14 @@
 """The device's end of a session: it says who it is, sends frames, and learns what is stored."""
 
 from collections.abc import Iterator, Sequence
-from typing import Final
 
-from offload import __version__
-from offload.auth import Role, Token, prove, proves
+from offload.auth import Token
 from offload.errors import (
-    AuthError,
-    HandshakeError,
     LocalProtocolError,
-    OffloadError,
-    Refused,
     RemoteProtocolError,
-    TurnedAway,
 )
 from offload.messages import (
     HEARTBEAT,
-    PROTOCOL_VERSION,
     Acknowledgement,
     Challenge,
     Control,
@@ -24,23 +16,21 @@ from offload.messages import (
     EndConfirmed,
     Ended,
     Frame,
-    Hello,
     Message,
     Open,
     Outcome,
     OutcomeRange,
-    Proof,
     Refusal,
-    RefusalCode,
     Welcome,
 )
-from offload.session.core import NO_TOKEN, Session, State
-from offload.wire import ENVELOPE_ONLY_BYTES, MOST_MESSAGE_BYTES, Decoder
+from offload.session.caller import CallerSession
+from offload.session.core import State
+from offload.wire import ENVELOPE_ONLY_BYTES, MOST_MESSAGE_BYTES
 
 Event = Message
 
 
-class DeviceSession(Session):
+class DeviceSession(CallerSession):
     """The device's end of one session.
 
     Args:
@@ -49,22 +39,14 @@ class DeviceSession(Session):
         nonce: `NONCE_BYTES` fresh random bytes.
     """
 
+    WHO = "device"
+
     def __init__(self, *, opening: Open, token: Token | None, nonce: bytes) -> None:
         """Queue the hello."""
-        super().__init__(Decoder(max_message_bytes=ENVELOPE_ONLY_BYTES))
+        super().__init__(token=token, nonce=nonce)
         self._opening = opening
-        self._token = token
-        self._nonce = nonce
         self._acknowledged = opening.position
         self._sent = opening.position
-        self._send(
-            Hello(
-                protocol=PROTOCOL_VERSION,
-                version=__version__,
-                token_name=token.name if token else NO_TOKEN,
-                nonce=nonce,
-            )
-        )
 
     @property
     def is_opening(self) -> bool:
@@ -124,10 +106,11 @@ class DeviceSession(Session):
     def _receive(self, message: Message) -> Event | None:
         match message:
             case Refusal():
-                self.state = State.CLOSED
-                raise _REFUSALS.get(message.code, Refused)(f"server refused: {message.reason}")
+                raise self._refused(message)
             case Challenge() if self.state is State.HELLO:
-                self._answer(message)
+                self._prove(message)
+                self._send(self._opening)
+                self.state = State.OPENING
                 return None
             case Welcome() if self.state is State.OPENING:
                 self._check_welcome(message)
@@ -144,26 +127,6 @@ class DeviceSession(Session):
                 return message
             case _:
                 raise self._unexpected(message)
-
-    def _answer(self, challenge: Challenge) -> None:
-        proof = b""
-        if self._token is not None:
-            secret = self._token.secret
-            if not proves(secret, Role.SERVER, self._nonce, challenge.nonce, challenge.proof):
-                # It gives nothing away, and tells the server why this end leaves.
-                self._send(Proof(proof=b""))
-                raise AuthError(
-                    f"server could not prove that it knows token {self._token.name!r}: "
-                    + (
-                        "the device and the server hold different secrets"
-                        if challenge.proof
-                        else "it has no token of that name and takes any device"
-                    )
-                )
-            proof = prove(secret, Role.DEVICE, self._nonce, challenge.nonce)
-        self._send(Proof(proof=proof))
-        self._send(self._opening)
-        self.state = State.OPENING
 
     def _check_welcome(self, welcome: Welcome) -> None:
         if welcome.next_seq < self._opening.position:
@@ -208,17 +171,3 @@ def _check_exceptions(exceptions: Sequence[OutcomeRange], first: int, stop: int)
             )
         if each.outcome is Outcome.RESULT:
             raise RemoteProtocolError("server names a result as an exception")
-
-
-# A server that drains, is busy or has a problem of its own may be back, or another one answers; so
-# may a link that was too slow be better. A code that this version does not know is final.
-_REFUSALS: Final[dict[str, type[OffloadError]]] = {
-    RefusalCode.PROTOCOL: HandshakeError,
-    RefusalCode.PIPELINE: HandshakeError,
-    RefusalCode.TOKEN: AuthError,
-    RefusalCode.OWNER: AuthError,
-    RefusalCode.DRAINING: TurnedAway,
-    RefusalCode.BUSY: TurnedAway,
-    RefusalCode.TIMEOUT: TurnedAway,
-    RefusalCode.INTERNAL: TurnedAway,
-}

@@ -17,8 +17,6 @@ from offload.device.dialer import (
     FIRST_RETRY_BOUND_S,
     Dialer,
     OpenSession,
-    Server,
-    leave_plain,
 )
 from offload.device.race import MAX_SIDE_BY_SIDE, Failure, Race
 from offload.device.uplink import Uplink
@@ -32,6 +30,7 @@ from offload.errors import (
     SessionLost,
 )
 from offload.messages import Open, RefusalCode
+from offload.servers import Server, leave_plain
 from offload.session import SILENCE_S, DeviceSession
 from tests.integration.answers import (
     FIRST,

@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 from offload.device.attempts import CONNECT_TIMEOUT_S
-from offload.device.dialer import Dialer, Server
+from offload.device.dialer import Dialer
 from offload.device.outbox import Delivered
 from offload.device.spooling import open_spool
 from offload.device.uplink import Uplink
@@ -25,6 +25,7 @@ from offload.messages import (
     Outcome,
     OutcomeRange,
 )
+from offload.servers import Server
 from offload.session import SILENCE_S, TICK_S, CloudEvent, CloudSession, OpenRequested
 from offload.transport import listening_sockets
 from tests.integration.answers import FIRST, Cloud

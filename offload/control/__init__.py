@@ -1,0 +1,1 @@
+"""``python3 -m offload.control``: steer devices that are connected to a server."""
