@@ -4,17 +4,22 @@ They overlap, so throughput is that of the slowest. The device waits for the sou
 and for its workers; frames cross the link one after the other; the cloud acknowledges in order.
 """
 
+import math
 import random
 from bisect import bisect_left, bisect_right
-from collections import deque
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from scheduler import Choice, DeviceCosts, Ending, Observation, Reason
+from scheduler import Choice, DeviceCosts, Ending, Observation, OperatingPoint, Reason
 from tests.simulation.world import MBIT, Scenario, World
 
 # What a message takes beside its values.
 HEADER_BYTES = 200
+
+# How often the bytes at each split are counted.
+SAMPLED_EVERY_S = 0.1
 
 
 class Chooser(Protocol):
@@ -134,6 +139,8 @@ class Plant:
         self._watched_due = 0.0
         self._camera_frame = -1
         self._waited_for_room_s = 0.0
+        self._answered_s = 0.0
+        self._sampled_s = -math.inf
         self._here: deque[tuple[float, DeviceCosts]] = deque()
         self.trace = Trace()
 
@@ -196,8 +203,17 @@ class Plant:
         while self._here and self._here[0][0] <= now:
             scheduler.observe_device(self._here.popleft()[1])
         while self._in_flight and self._in_flight[0].seen.at_s <= now:
-            ended = self._in_flight.popleft()
-            scheduler.observe(ended.seen)
+            at_s = self._in_flight[0].seen.at_s
+            together = [each for each in self._in_flight if each.seen.at_s == at_s]
+            self._acknowledge(together, scheduler)
+
+    def _acknowledge(self, together: Sequence[InFlight], scheduler: Chooser) -> None:
+        """Report frames of one acknowledgement; it says what tasks took in all of them."""
+        sums = _in_all([each.seen for each in together])
+        for ended in together:
+            self._in_flight.popleft()
+            scheduler.observe(replace(ended.seen, cloud_times=sums))
+            sums = []
             if ended.seen.ending is Ending.FINISHED:
                 self.trace.finished_s.append(ended.seen.at_s)
                 self.trace.cloud_s.append(ended.cloud_s)
@@ -219,90 +235,147 @@ class Plant:
         watched: bool,
     ) -> float:
         """Run one frame to its acknowledgement; return when the main thread is free again."""
-        scenario, costs, point = self._scenario, self._scenario.costs, choice.point
-        free = costs.ordered_from if scenario.device_workers > 1 else 0
-        device_s: dict[int, float] = {}
-        raw_bytes: dict[int, int] = {}
-        in_cloud: dict[int, float] = {}
-        ended_by: int | None = None
-        for task in range(costs.tasks):
-            if task > 0 and task <= point.split:
-                raw_bytes[task] = costs.bytes_raw(task, watched=watched)
-            if task in costs.on_demand and not watched:
-                continue
-            if task < point.split:
-                device_s[task] = self._noisy(costs.device_s[task] * world.device_factor)
-            else:
-                in_cloud[task] = self._noisy(costs.cloud_s[task] * world.cloud_factor)
-            part = world.ends.get(task, 0.0)
-            if part and self._random.random() < part:
-                ended_by = task
-                break
-        crosses = ended_by is None or ended_by >= point.split
-        encoding = costs.encodings[point.encoding]
-        raw = raw_bytes.get(point.split, 0) if crosses else 0
-        encode_s = self._noisy(raw * encoding.encode_s_per_byte * world.device_factor)
-        decode_s = self._noisy(raw * encoding.decode_s_per_byte * world.cloud_factor)
-        size = self._noisy(raw * costs.part(point)) + HEADER_BYTES if crosses else 0
-        parallel_s = sum(s for task, s in device_s.items() if task < free)
-        serial_s = sum(s for task, s in device_s.items() if task >= free) + world.hidden_s
-        if point.split <= free:
-            parallel_s += encode_s
-        else:
-            serial_s += encode_s
-        worker = self._workers.index(min(self._workers))
-        done_s = max(now, self._workers[worker]) + parallel_s
-        self._ordered_s = max(self._ordered_s, done_s) + serial_s
-        self._workers[worker] = self._ordered_s if not free else done_s
-        ready_s = self._ordered_s
-        ending = Ending.FINISHED
-        if size > scenario.max_message_bytes:
-            ending, in_cloud, decode_s = Ending.TOO_LARGE, {}, 0.0
-            sent = HEADER_BYTES
-        else:
-            sent = int(size) + choice.padding_bytes if crosses else HEADER_BYTES
-        began_s = max(self._link.free_s, ready_s)
-        left_s = self._link.carry(ready_s, sent)
-        arrived_s = left_s + scenario.round_trip_s / 2
-        place = self._cloud_workers.index(min(self._cloud_workers))
-        cloud_s = sum(in_cloud.values()) + decode_s
-        served_s = max(arrived_s, self._cloud_workers[place]) + cloud_s
-        if crosses:
-            self._cloud_workers[place] = served_s
-        self._acknowledged_s = max(
-            self._acknowledged_s, served_s + self._noisy(scenario.round_trip_s / 2)
-        )
-        at_s = self._acknowledged_s
-        costs_here = DeviceCosts(
+        work = self._work(choice.point, world, watched=watched)
+        ready_s = self._run_here(now, choice.point.split, work, world.hidden_s)
+        free = self._scenario.costs.ordered_from if self._scenario.device_workers > 1 else 0
+        is_sampled = choice.reason is Reason.PROBING or now >= self._sampled_s + SAMPLED_EVERY_S
+        if is_sampled:
+            self._sampled_s = now
+        here = DeviceCosts(
             seq=self._camera_frame,
             captured_s=captured_s,
-            point=point,
+            point=choice.point,
             watched=watched,
             waited_for_source_s=waited_s,
             waited_for_room_s=self._waited_for_room_s,
-            task_s=device_s,
-            raw_bytes=raw_bytes,
-            message_bytes=int(size) if crosses else 0,
-            encode_s=encode_s,
+            task_s=work.device_s,
+            raw_bytes=work.raw_bytes if is_sampled else {},
+            message_bytes=work.message_bytes,
+            encode_s=work.encode_s,
         )
-        self._here.append((ready_s, costs_here))
-        seen = Observation(
+        self._here.append((ready_s, here))
+        seen = self._send(ready_s, choice, work, world, watched=watched)
+        # What it took to decode is reported of some frames only.
+        seen = replace(
+            seen,
+            latency_s=seen.at_s - captured_s,
+            decode_s=work.decode_s if is_sampled else 0.0,
+        )
+        self._in_flight.append(InFlight(seen=seen, cloud_s=work.all_cloud_s))
+        return now if free else ready_s
+
+    def _work(self, point: OperatingPoint, world: World, *, watched: bool) -> "Work":
+        """Return what a frame takes, as far as it gets."""
+        costs = self._scenario.costs
+        work = Work()
+        for task in range(costs.tasks):
+            if 0 < task <= point.split:
+                work.raw_bytes[task] = costs.bytes_raw(task, watched=watched)
+            if task in costs.on_demand and not watched:
+                continue
+            if task < point.split:
+                work.device_s[task] = self._noisy(costs.device_s[task] * world.device_factor)
+            else:
+                work.cloud_s[task] = self._noisy(costs.cloud_s[task] * world.cloud_factor)
+            part = world.ends.get(task, 0.0)
+            if part and self._random.random() < part:
+                work.ended_by = task
+                break
+        if work.ended_by is None or work.ended_by >= point.split:
+            raw, encoding = work.raw_bytes[point.split], costs.encodings[point.encoding]
+            work.encode_s = self._noisy(raw * encoding.encode_s_per_byte * world.device_factor)
+            work.decode_s = self._noisy(raw * encoding.decode_s_per_byte * world.cloud_factor)
+            work.message_bytes = HEADER_BYTES + int(self._noisy(raw * costs.part(point)))
+        return work
+
+    def _run_here(self, now: float, split: int, work: "Work", hidden_s: float) -> float:
+        """Return when the device's part is done: free tasks side by side, the others in order."""
+        free = self._scenario.costs.ordered_from if self._scenario.device_workers > 1 else 0
+        parallel_s = sum(seconds for task, seconds in work.device_s.items() if task < free)
+        serial_s = sum(seconds for task, seconds in work.device_s.items() if task >= free)
+        if split <= free:
+            parallel_s += work.encode_s
+        else:
+            serial_s += work.encode_s
+        worker = self._workers.index(min(self._workers))
+        done_s = max(now, self._workers[worker]) + parallel_s
+        self._ordered_s = max(self._ordered_s, done_s) + serial_s + hidden_s
+        self._workers[worker] = done_s if free else self._ordered_s
+        return self._ordered_s
+
+    def _send(
+        self, ready_s: float, choice: Choice, work: "Work", world: World, *, watched: bool
+    ) -> Observation:
+        """Let the message cross and the cloud do its part; return what the device hears of it."""
+        scenario = self._scenario
+        is_too_large = work.message_bytes > scenario.max_message_bytes
+        if is_too_large:
+            work.cloud_s, work.decode_s = {}, 0.0
+        crosses = work.message_bytes > 0 and not is_too_large
+        # A frame that ended here is a few bytes beside another one.
+        sent = work.message_bytes + choice.padding_bytes if crosses else HEADER_BYTES
+        began_s = max(self._link.free_s, ready_s)
+        left_s = self._link.carry(ready_s, sent)
+        arrived_s = left_s + scenario.round_trip_s / 2
+        served_s = self._serve(arrived_s, work, world.busy_part) if crosses else arrived_s
+        answered_s = max(self._answered_s, served_s)
+        every_s = scenario.acknowledged_every_s
+        if every_s:
+            answered_s = math.ceil(answered_s / every_s) * every_s
+        self._answered_s = answered_s
+        back_s = scenario.round_trip_s / 2
+        back_s = back_s if every_s else self._noisy(back_s)
+        at_s = self._acknowledged_s = max(self._acknowledged_s, answered_s + back_s)
+        own_part = work.all_cloud_s * world.target_fps / scenario.cloud_workers
+        return Observation(
             at_s=at_s,
-            point=point,
+            point=choice.point,
             watched=watched,
-            ending=ending,
-            ended_by=ended_by,
-            message_bytes=int(size) if crosses else 0,
-            decode_s=decode_s,
+            ending=Ending.TOO_LARGE if is_too_large else Ending.FINISHED,
+            ended_by=work.ended_by,
+            message_bytes=work.message_bytes,
             transfer_s=self._noisy(left_s - began_s) if sent >= 32 * 1024 else None,
             transfer_bytes=sent,
-            round_trip_s=at_s - ready_s,
-            residence_s=at_s - scenario.round_trip_s / 2 - arrived_s,
-            latency_s=at_s - captured_s,
+            round_trip_s=at_s - ready_s if crosses else None,
+            residence_s=answered_s - arrived_s if crosses else None,
             cloud_times=[
                 TaskSeconds(task=task, runs=1, seconds=seconds)
-                for task, seconds in in_cloud.items()
+                for task, seconds in work.cloud_s.items()
             ],
+            cloud_load=min(1.0, world.busy_part + own_part),
         )
-        self._in_flight.append(InFlight(seen=seen, cloud_s=cloud_s))
-        return now if free else ready_s
+
+    def _serve(self, arrived_s: float, work: "Work", busy_part: float) -> float:
+        """Return when the cloud has done its part; others hold it up."""
+        place = self._cloud_workers.index(min(self._cloud_workers))
+        began_s = max(arrived_s, self._cloud_workers[place])
+        self._cloud_workers[place] = began_s + work.all_cloud_s / (1 - busy_part)
+        return self._cloud_workers[place]
+
+
+@dataclass(slots=True, kw_only=True)
+class Work:
+    """What one frame takes."""
+
+    device_s: dict[int, float] = field(default_factory=dict)
+    cloud_s: dict[int, float] = field(default_factory=dict)
+    raw_bytes: dict[int, int] = field(default_factory=dict)
+    message_bytes: int = 0
+    encode_s: float = 0.0
+    decode_s: float = 0.0
+    ended_by: int | None = None
+
+    @property
+    def all_cloud_s(self) -> float:
+        return sum(self.cloud_s.values()) + self.decode_s
+
+
+def _in_all(seen: Sequence[Observation]) -> list[TaskSeconds]:
+    """Return what tasks took in the cloud, for all of these frames."""
+    runs: Counter[int] = Counter()
+    seconds: dict[int, float] = {}
+    for each in seen:
+        for times in each.cloud_times:
+            runs[times.task] += times.runs
+            seconds[times.task] = seconds.get(times.task, 0.0) + times.seconds
+    return [TaskSeconds(task=task, runs=runs[task], seconds=seconds[task]) for task in runs]

@@ -77,6 +77,7 @@ class World:
     link_mbit: float = 100.0
     hidden_s: float = 0.0
     watched_part: float = 0.0
+    busy_part: float = 0.0
     ends: Mapping[int, float] = field(default_factory=dict)
 
 
@@ -107,6 +108,8 @@ class Scenario:
     noise: float = 0.08
     max_latency_s: float = float("inf")
     max_message_bytes: float = float("inf")
+    # Acknowledgements leave at multiples of this.
+    acknowledged_every_s: float = 0.0
     # Whether to count the whole run's settling, or only that after these moments.
     steps_s: Sequence[float] = ()
 
@@ -159,6 +162,7 @@ def expected(scenario: Scenario, world: World, points: Sequence[OperatingPoint])
             parallel += coding
         cloud = sum(q * s for q, s in zip(runs[k:], costs.cloud_s[k:], strict=True))
         cloud = (cloud + crossing * encoding.decode_s_per_byte) * world.cloud_factor
+        cloud /= 1 - world.busy_part
         columns.append(
             [
                 serial,
@@ -172,5 +176,6 @@ def expected(scenario: Scenario, world: World, points: Sequence[OperatingPoint])
 
 def cloud_costs(scenario: Scenario, world: World, points: Sequence[OperatingPoint]) -> Floats:
     """Return the mean seconds of the cloud's processors per frame at each point."""
-    costs: Floats = expected(scenario, world, points)[3] * scenario.cloud_workers
+    own_part = 1 - world.busy_part
+    costs: Floats = expected(scenario, world, points)[3] * scenario.cloud_workers * own_part
     return costs
