@@ -113,6 +113,8 @@ def cheapest(
     best: Mixture | None = None
     least = math.inf
     for one, two in _pairs(ways):
+        if min(one.cost, two.cost) > KEEP_CHEAPER * least:
+            continue
         share = _share_within(one, two, limits)
         if share is None:
             continue

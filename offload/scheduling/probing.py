@@ -90,9 +90,9 @@ class Probing:
         pause_s = max(PROBE_AFTER_S, padding_bytes * model.seconds_per_byte / PROBE_PART)
         if now <= max(model.link_seen_s, self._probed_s) + pause_s:
             return
+        self._probed_s = now
         hoped = replace(question.among_known(), estimates=model.estimates(link_speed_up=HOPE))
         if is_better(best_mixture(hoped), mixture, by=WORTH_IT):
-            self._probed_s = now
             self._set(mixture.first.key, padding_bytes=padding_bytes)
 
     def _try(self, now: float, model: Model, question: Question, mixture: Mixture) -> None:
