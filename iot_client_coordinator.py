@@ -38,6 +38,7 @@ from offload.device.outbox import Delivered
 from offload.device.pictures import PictureRate
 from offload.device.point_encodings import PointEncodings
 from offload.device.report import Progress, RunReport
+from offload.device.steering import DeviceSteering
 from offload.device.telemetry import RunTotals
 from offload.device.uplink import LinkState, Uplink
 from offload.errors import OffloadError, ReportError, TaskError
@@ -105,6 +106,7 @@ class DeviceRun:
             app.pipeline.encodings, app.pipeline.splits, options.encoding
         )
         self._scheduler: ThroughputScheduler | None = None
+        self._steering: DeviceSteering | None = None
         self._feedback = Feedback(
             app.pipeline.names, boundary_bytes=lambda work: work.boundary_bytes(app.pipeline)
         )
@@ -214,6 +216,8 @@ class DeviceRun:
         self._next_seq = uplink.next_seq
         if self._options.mode is Mode.AUTOMATIC:
             self._scheduler = self._make_scheduler(cloud_workers=welcome.workers)
+        assert self._options.split is not None, "there is a cloud"
+        self._steering = DeviceSteering(uplink, self._scheduler, split=self._options.split)
         if not welcome.durable:
             logger.warning("results_not_durable", extra={"why": "the server keeps none"})
         return True
@@ -460,6 +464,8 @@ class DeviceRun:
     def _absorb(self) -> None:
         """Learn what became of frames, and report when it is time."""
         self.drain.say()
+        if self._steering is not None:
+            self._steering.follow()
         deliveries = self._out.take_deliveries()
         task_times = self._uplink.take_task_times() if self._uplink is not None else []
         self._totals.ran_in_cloud(task_times)

@@ -22,6 +22,7 @@ from offload.auth import (
     Token,
     default_token_path,
     load_device_token,
+    load_operator_token,
     load_server_tokens,
     new_nonce,
     new_token,
@@ -29,7 +30,7 @@ from offload.auth import (
     prove,
     proves,
 )
-from offload.errors import ConfigurationError
+from offload.errors import AuthError, ConfigurationError
 
 SECRET = "correct-horse-battery-staple"
 OTHER_SECRET = "another-secret-of-some-length"
@@ -260,6 +261,40 @@ def test_a_token_in_a_variable_has_no_file_and_makes_none(
     assert loaded.path is None
     assert not loaded.created
     assert not default_file.exists()
+
+
+# The operator
+
+
+def test_an_operator_shows_the_first_operators_token(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    lines = f"a:{SECRET}\nb:{OTHER_SECRET}:operator\nc:{SECRET}:operator\n"
+    file = write_tokens(tmp_path / "tokens", lines)
+    assert load_operator_token(file, environ).name == "b"
+    named = {**environ, "OFFLOAD_TOKEN_FILE": str(file)}
+    assert load_operator_token(None, named).name == "b"
+    given = {**environ, "OFFLOAD_TOKEN": f"d:{SECRET}:operator"}
+    assert load_operator_token(None, given).operator
+
+
+@pytest.mark.parametrize("has_file", [True, False])
+def test_who_has_no_operators_token_is_told_how_to_make_one(
+    has_file: bool, environ: dict[str, str], default_file: Path
+) -> None:
+    if has_file:
+        load_server_tokens(None, environ)
+    with pytest.raises(
+        AuthError, match=r"^no operator's token: .* offload.auth new NAME --operator"
+    ):
+        load_operator_token(None, environ)
+    assert default_file.exists() == has_file
+
+
+def test_a_server_knows_which_tokens_are_operators(tmp_path: Path, environ: dict[str, str]) -> None:
+    file = write_tokens(tmp_path / "tokens", f"a:{SECRET}\nb:{OTHER_SECRET}:operator\n")
+    loaded = load_server_tokens(file, environ)
+    assert [loaded.is_operator(name) for name in ("a", "b", "c")] == [False, True, False]
 
 
 # The server, told to read its tokens again

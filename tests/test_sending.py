@@ -281,3 +281,74 @@ def test_the_thread_sends_what_the_socket_did_not_take_and_ends_when_told_to() -
     assert not thread.is_alive()
     assert device.socket.frames == [0, 1]
     assert device.socket.messages[-1] == End(next_seq=2)
+
+
+# What the device says of itself.
+
+
+def test_what_is_said_goes_out_before_the_frames_that_wait() -> None:
+    device = Device()
+    device.put()
+    with device.lock:
+        device.sender.say(Control(name="steering"))
+    assert device.send()
+    assert not device.send()
+    said, sent = device.socket.messages
+    assert said == Control(name="steering")
+    assert isinstance(sent, Frame)
+
+
+def test_only_the_newest_of_what_is_said_is_sent_and_none_of_it_twice() -> None:
+    device = Device()
+    for name in ("older", "newer"):
+        with device.lock:
+            device.sender.say(Control(name=name))
+    assert device.send()
+    assert not device.send()
+    assert device.socket.messages == [Control(name="newer")]
+
+
+def test_what_is_said_while_somebody_sends_waits_for_the_right_to_send() -> None:
+    device = Device()
+    device.socket.room = 1000
+    device.put(payload=LARGE)
+    work = device.sender.take()
+    with device.lock:
+        device.sender.say(Control(name="steering"))
+    assert device.sender.take() is None
+    device.sender.send_at_once(work)
+    device.socket.room = 1 << 30
+    while device.send():
+        pass
+    assert [type(each) for each in device.socket.messages] == [Frame, Control]
+
+
+def test_what_is_said_is_forgotten_with_its_connection() -> None:
+    device = Device()
+    with device.lock:
+        device.sender.say(Control(name="steering"))
+    device.connect()
+    assert not device.send()
+
+
+def test_after_drain_a_device_still_says_how_it_is_steered_but_sends_no_frame() -> None:
+    device = Device()
+    device.put()
+    device.sender.drain()
+    with device.lock:
+        device.sender.say(Control(name="steering"))
+    assert device.send()
+    assert not device.send()
+    assert device.socket.messages == [Control(name="steering")]
+
+
+def test_what_is_said_after_the_end_does_not_repeat_the_end() -> None:
+    device = Device()
+    with device.lock:
+        device.sender.end()
+    assert device.send()
+    with device.lock:
+        device.sender.say(Control(name="steering"))
+    assert device.send()
+    assert not device.send()
+    assert device.socket.messages == [End(next_seq=0), Control(name="steering")]

@@ -327,8 +327,8 @@ def _orders() -> list[Hostile]:
     def ended(*ranges: list[object]) -> bytes:
         return message(MessageType.ENDED, {"ranges": list(ranges)})
 
-    def control(**body: object) -> bytes:
-        return message(MessageType.CONTROL, {"name": "heartbeat", "body": body})
+    def control(name: str = "heartbeat", /, **body: object) -> bytes:
+        return message(MessageType.CONTROL, {"name": name, "body": body})
 
     broken = "protocol: "
     return [
@@ -346,6 +346,8 @@ def _orders() -> list[Hostile]:
         _inside("an end past all frames", message(MessageType.END, {"next": 9}), broken),
         _inside("a second opening", opening("other"), broken),
         _inside("a body of 300 maps, nested", control(a=nested(300, b"\x81\xa1a")), broken),
+        _inside("a way of being steered that is none", control("steering", mode="free"), broken),
+        _inside("a pin of a text", control("steering", mode="manual", pinned="all"), broken),
         _inside("an answer of the server's", message(MessageType.WELCOME, {"next": 0}), broken),
         _stranger("a frame before the hello", frame(0), broken),
         _stranger("GET / HTTP/1.1", b"GET / HTTP/1.1\r\nHost: cloud\r\n\r\n", broken),
@@ -357,6 +359,9 @@ def _orders() -> list[Hostile]:
         _known("a stream's name of 10,000 characters", opening("x" * 10_000), broken),
         _known("a stream's name that clears screens", opening("\x1b[2J"), broken),
         _known("an app's name of 10,000 characters", opening("e", app="x" * 10_000), "pipeline: "),
+        _known("an order to all devices", control("target", fps=1), "token: .* may not steer"),
+        _known("a look at all devices", control("streams"), "token: .* may not steer"),
+        _known("a way of being steered, too early", control("steering", mode="manual"), broken),
         _known("a position of 2^62 and one", opening("e", position=2**62 + 1), broken),
     ]
 

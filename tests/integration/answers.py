@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from typing import Final, Self
 
-from offload.messages import Acknowledgement, Frame, Refusal
+from offload.messages import Acknowledgement, Control, Frame, Refusal
 from offload.session import CloudEvent, CloudSession, OpenRequested
 from offload.transport import listening_sockets
 from tests.session_pair import encoded, joined
@@ -55,6 +55,11 @@ class Visit:
     def beat(self) -> None:
         """Give a sign of life."""
         self.session.send_heartbeat()
+        self._flush()
+
+    def say(self, control: Control) -> None:
+        """Send a control message."""
+        self.session.send_control(control)
         self._flush()
 
     def refuse(self, code: str, reason: str) -> None:
@@ -179,6 +184,10 @@ class Cloud:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """End all connections."""
         for each in self._open:
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)

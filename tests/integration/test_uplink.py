@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -15,20 +15,29 @@ from offload.device.attempts import CONNECT_TIMEOUT_S
 from offload.device.dialer import Dialer
 from offload.device.outbox import Delivered
 from offload.device.spooling import open_spool
-from offload.device.uplink import Uplink
+from offload.device.uplink import MAX_STEERING_REQUESTS, Uplink
+from offload.errors import RemoteProtocolError
 from offload.messages import (
     HEARTBEAT,
+    STEERING,
+    WATCH,
     Acknowledgement,
     Control,
     Ended,
     Frame,
     Outcome,
     OutcomeRange,
+    PinSplit,
+    Release,
+    SetTarget,
+    SteeringMode,
+    SteeringRequest,
+    SteeringState,
 )
 from offload.servers import Server
 from offload.session import SILENCE_S, TICK_S, CloudEvent, CloudSession, OpenRequested
 from offload.transport import listening_sockets
-from tests.integration.answers import FIRST, Cloud
+from tests.integration.answers import FIRST, Cloud, Visit
 from tests.integration.programs import client, cloud_server, read_results, write_app
 from tests.integration.raw_device import GATED, Gate
 from tests.session_pair import frame, joined, opening
@@ -279,3 +288,113 @@ def test_a_device_that_comes_back_waits_for_as_long_as_its_earlier_frames_take(
     assert "server_unavailable" not in ended.err
     # The second run's own ten frames come after those that it found waiting.
     assert list(read_results(tmp_path / "results.db", "s")) == list(range(20))
+
+
+# Steering.
+
+# Comes after all else that a cloud says, and can be seen.
+ALL_SAID: Final = Control(name=WATCH, body={"fps": 1})
+
+
+def telling(*controls: Control) -> Callable[[Visit], None]:
+    """Return an answer that welcomes, says this at once, and goes on."""
+
+    def answer(visit: Visit) -> None:
+        visit.shake_hands()
+        visit.welcome()
+        for each in controls:
+            visit.say(each)
+        while not visit.session.is_closed:
+            visit.take()
+
+    return answer
+
+
+@contextmanager
+def uplink_to(cloud: Cloud) -> Iterator[Uplink]:
+    server = Server(host=FIRST, port=cloud.port)
+    dialer = Dialer(servers=(server,), token=None, retry_for_s=None)
+    with closing(Uplink(dialer=dialer, opening=opening(), window=8)) as uplink:
+        uplink.start()
+        assert uplink.wait_until_open(timeout_s=LONG_S) is not None
+        yield uplink
+
+
+def wait_for_requests(uplink: Uplink, count: int) -> list[SteeringRequest]:
+    found: list[SteeringRequest] = []
+
+    def is_complete() -> bool:
+        found.extend(uplink.take_requests())
+        return len(found) >= count
+
+    wait_until(is_complete, within_s=LONG_S)
+    return found
+
+
+def test_changes_wait_for_the_main_thread_in_order() -> None:
+    requests = [
+        SteeringRequest(change=SetTarget(fps=25.0), number=7),
+        SteeringRequest(change=PinSplit(split=3), number=8),
+        SteeringRequest(change=Release()),
+    ]
+    controls = [each.control() for each in requests]
+    with Cloud(FIRST, answer=telling(*controls)) as cloud, uplink_to(cloud) as uplink:
+        assert wait_for_requests(uplink, 3) == requests
+        assert uplink.take_requests() == []
+
+
+def test_the_newest_changes_are_kept_for_a_main_thread_that_is_held_up() -> None:
+    changes = [PinSplit(split=split) for split in range(1, 101)]
+    controls = [SteeringRequest(change=each).control() for each in changes]
+    with Cloud(FIRST, answer=telling(*controls, ALL_SAID)) as cloud, uplink_to(cloud) as uplink:
+        wait_until(lambda: uplink.watched_fps == 1, within_s=LONG_S)
+        kept = [each.change for each in uplink.take_requests()]
+    assert kept == changes[-MAX_STEERING_REQUESTS:]
+
+
+@pytest.mark.parametrize("body", [{"fps": 0}, {"fps": None}, {"fps": 1, "request": "x"}])
+def test_a_change_that_makes_no_sense_breaks_the_protocol(body: dict[str, object]) -> None:
+    control = Control(name="target", body=body)
+    with Cloud(FIRST, answer=telling(control)) as cloud:
+        server = Server(host=FIRST, port=cloud.port)
+        dialer = Dialer(servers=(server,), token=None, retry_for_s=None)
+        with closing(Uplink(dialer=dialer, opening=opening(), window=8)) as uplink:
+            uplink.start()
+            with pytest.raises(RemoteProtocolError, match=r"field 'fps'|request is"):
+                wait_until(lambda: uplink.take_deliveries() != [], within_s=LONG_S)
+
+
+def test_a_device_says_how_it_is_steered_at_once_and_again_after_each_welcome(
+    opened: Open,
+) -> None:
+    uplink, cloud = opened(hang_up_after_bytes=100_000)
+    cloud.may_read.set()
+    request = SteeringRequest(change=SetTarget(fps=25.0), number=3)
+    uplink.say_steering(
+        mode=SteeringMode.AUTOMATIC, target=25.0, pinned=2, error="too fast", answers=request
+    )
+
+    def said() -> list[SteeringState]:
+        return [SteeringState.read(each) for each in cloud.controls if each.name == STEERING]
+
+    wait_until(lambda: len(said()) == 1, within_s=LONG_S)
+    (first,) = said()
+    assert (first.target_fps, first.pinned) == (25.0, 2)
+    assert (first.error, first.answers) == ("too fast", 3)
+    # What ends the first session.
+    uplink.put_frame(frame(0, payload=bytes(PICTURE_BYTES)), captured_s=0.0)
+    wait_until(lambda: len(said()) == 2, within_s=LONG_S)
+    assert cloud.sessions == 2
+    # It answers nobody: whoever asked was told that the connection was lost.
+    assert said()[1] == first.unprompted()
+    finish(uplink)
+
+
+def test_changes_of_an_older_session_are_forgotten() -> None:
+    asked = SteeringRequest(change=Release(), number=1).control()
+    with Cloud(FIRST, answer=telling(asked, ALL_SAID)) as cloud, uplink_to(cloud) as uplink:
+        wait_until(lambda: uplink.watched_fps == 1, within_s=LONG_S)
+        cloud.answer = telling()
+        cloud.hang_up()
+        wait_until(lambda: uplink.state().reconnects == 1, within_s=LONG_S)
+        assert uplink.take_requests() == []

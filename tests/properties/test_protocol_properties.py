@@ -23,6 +23,9 @@ from offload.errors import (
 )
 from offload.messages import (
     MAX_SEQ,
+    OPERATOR_REQUESTS,
+    STEERED,
+    STEERING,
     Acknowledgement,
     Challenge,
     Control,
@@ -33,20 +36,35 @@ from offload.messages import (
     Hello,
     Message,
     Open,
+    OperatorRequest,
     Outcome,
     OutcomeRange,
     Proof,
     Refusal,
     RefusalCode,
+    Steered,
+    SteeringMode,
+    SteeringRequest,
+    SteeringState,
     TaskTime,
     Welcome,
     text,
 )
-from offload.session import CloudSession, DeviceSession
+from offload.session import CloudSession, DeviceSession, OperatorSession
 from offload.values import unpack
 from offload.wire import MAX_MESSAGE_BYTES, Decoder
 from tests.golden.messages import MESSAGES, golden_bytes
-from tests.session_pair import TOKEN, SessionPair, dropped, encoded, ended, feed, frame, opening
+from tests.session_pair import (
+    TOKEN,
+    OperatorPair,
+    SessionPair,
+    dropped,
+    encoded,
+    ended,
+    feed,
+    frame,
+    opening,
+)
 
 PEER_ERRORS = (AuthError, HandshakeError, RemoteProtocolError, Refused, SessionLost)
 
@@ -315,9 +333,24 @@ def refusing_cloud() -> CloudSession:
     return cloud
 
 
+def operator_that_asks() -> OperatorSession:
+    pair = OperatorPair().shake_hands()
+    pair.operator.ask(OperatorRequest())
+    return pair.operator
+
+
+def steering_cloud() -> CloudSession:
+    pair = OperatorPair().shake_hands()
+    pair.operator.ask(OperatorRequest())
+    pair.send_to_cloud()
+    return pair.cloud
+
+
 @pytest.mark.parametrize(
     "make",
     [
+        operator_that_asks,
+        steering_cloud,
         device_that_waits,
         device_that_opens,
         open_device,
@@ -332,11 +365,33 @@ def refusing_cloud() -> CloudSession:
 )
 @given(data=st.lists(garbage | messages.map(encoded), min_size=1, max_size=3).map(b"".join))
 def test_any_bytes_give_a_session_events_or_an_error_of_the_peers(
-    make: Callable[[], DeviceSession | CloudSession], data: bytes
+    make: Callable[[], DeviceSession | CloudSession | OperatorSession], data: bytes
 ) -> None:
     session = make()
     with suppress(*PEER_ERRORS):
         feed(session, data)
+
+
+control_bodies = st.fixed_dictionaries(
+    {},
+    optional={
+        **{name: plain for name in ("fps", "split", "stream", "request", "error", "more")},
+        "mode": st.sampled_from(SteeringMode) | plain,
+        **{name: st.none() | st.integers() | numbers | plain for name in ("target", "pinned")},
+        "streams": st.lists(plain, max_size=3) | plain,
+    },
+)
+
+
+@pytest.mark.parametrize(
+    "read", [SteeringRequest.read, OperatorRequest.read, SteeringState.read, Steered.read]
+)
+@given(name=st.sampled_from([*OPERATOR_REQUESTS, STEERING, STEERED]), body=control_bodies)
+def test_any_word_about_steering_is_understood_or_an_error_of_the_peers(
+    read: Callable[[Control], object], name: str, body: dict[str, object]
+) -> None:
+    with suppress(RemoteProtocolError):
+        read(Control(name=name, body=body))
 
 
 def recorded() -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
