@@ -150,9 +150,8 @@ class ThroughputScheduler:
         """Learn what a frame took here; call it in the order of the stream."""
         self._device_time.add(costs)
         index = self._index_of.get(costs.point)
-        if index is not None and self._model.add_device(index, costs):
-            self._probing.try_at_once()
-            self._next_plan_s = -math.inf
+        if index is not None:
+            self._model.add_device(index, costs)
 
     def observe(self, observation: Observation) -> None:
         """Learn what became of a frame; call it in the order of ``at_s``, once per frame."""
@@ -271,7 +270,8 @@ class ThroughputScheduler:
         before = (1 - share) * costs_s[first.key] + share * costs_s[second.key]
         self._mixture = best_mixture(question.among_known())
         self._probing.look(now, self._model, question, self._mixture)
-        self._window = self._restrictions.window(estimates, self._mixture, question.period_s)
+        latency_s = max(estimates[index].latency_s for index in self._mixture.keys)
+        self._window = self._restrictions.window(goal / max(1.0, self._mixture.load), latency_s)
         is_held = min(costs_s[i] for i in allowed) < min(costs_s[i] for i in quick)
         self._reason = self._why(now, before, goal, is_latency_limited=is_held)
 

@@ -41,9 +41,9 @@ class Messages:
         self._kinds = (_Kind(points), _Kind(points))
         self._weights = [(0, 1.0)]
 
-    def add(self, index: int, costs: DeviceCosts) -> bool:
-        """Take in a message; return whether it was the first of its kind at this point."""
-        return self._kinds[costs.watched].add(index, costs)
+    def add(self, index: int, costs: DeviceCosts) -> None:
+        """Take in what would cross at each split, and what crossed at this point."""
+        self._kinds[costs.watched].add(index, costs)
 
     def add_decoding(self, index: int, seen: Observation) -> None:
         """Take in how long it took to decode a message, if that is known."""
@@ -92,25 +92,21 @@ class _Kind:
         self.sizes = [0.0] * len(points)
         self.is_fresh = [True] * len(points)
 
-    def add(self, index: int, costs: DeviceCosts) -> bool:
+    def add(self, index: int, costs: DeviceCosts) -> None:
         for split, size in costs.raw_bytes.items():
             if split in self._raw_bytes:
                 self._raw_bytes[split].add(size)
         if not costs.message_bytes:
-            return False
-        point, part = self._points[index], self._parts[index]
-        raw = costs.raw_bytes.get(point.split)
+            return
         self.encode_s[index].add(costs.encode_s)
-        if point.encoding == RAW:
-            if raw is None:
-                self._raw_bytes[point.split].add(costs.message_bytes)
-            return False
+        point = self._points[index]
+        mean = self._raw_bytes[point.split]
+        if point.encoding == RAW and point.split not in costs.raw_bytes:
+            mean.add(costs.message_bytes)
         # Raw sizes are told of some frames only; their mean does for the others.
-        raw_bytes = raw or self._raw_bytes[point.split].value
-        if not raw_bytes:
-            return False
-        part.add(costs.message_bytes / raw_bytes)
-        return not part.is_known and part.count == 1
+        raw = costs.raw_bytes.get(point.split) or mean.value
+        if raw:
+            self._parts[index].add(costs.message_bytes / raw)
 
     def fold(self, now: float) -> None:
         for means in (self._raw_bytes.values(), self._parts, self.encode_s, self.decode_s):

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from statistics import median
 from typing import Final
 
 from offload.scheduling.means import Mean, TaskMeans
@@ -36,19 +35,21 @@ CLOUD_S_PER_BYTE: Final = 1e-9
 # A link that nothing has measured is taken for a good one: the first large frame tells.
 UNKNOWN_S_PER_BYTE: Final = 8e-8
 
-# The way there and back is the shortest of so many control periods.
-WAY_PERIODS: Final = 40
+# What a frame waits at least is the shortest wait of so many control periods.
+WAIT_PERIODS: Final = 40
 
 # A cloud that is busier than this makes us wait for the part that others take.
 BUSY: Final = 0.9
 MOST_OF_OTHERS: Final = 0.9
 
 # What `Estimate.loads_s` are about, in its order, as a reason why a target is out of reach: the
-# device in order and its workers, the link and the window, the cloud in order and its workers.
+# device in order and its workers, the link, the cloud in order and its workers.
 LIMITS: Final = (
-    *(Reason.INFEASIBLE_DEVICE, Reason.INFEASIBLE_DEVICE),
-    *(Reason.INFEASIBLE_LINK, Reason.INFEASIBLE_LINK),
-    *(Reason.INFEASIBLE_CLOUD, Reason.INFEASIBLE_CLOUD),
+    Reason.INFEASIBLE_DEVICE,
+    Reason.INFEASIBLE_DEVICE,
+    Reason.INFEASIBLE_LINK,
+    Reason.INFEASIBLE_CLOUD,
+    Reason.INFEASIBLE_CLOUD,
 )
 DEVICE_LIMITS: Final = 2
 
@@ -88,11 +89,13 @@ class Model:
         # Seconds of a frame on the device that no timer accounts for.
         self._overhead_s = Mean(COSTS_S)
         self._seconds_per_byte = Mean(COSTS_S)
-        self._link_samples: list[float] = []
         self._cloud_load = Mean(COSTS_S)
         self._own_cloud_s = 0.0
         self._others_part = 0.0
-        self._ways_s: deque[float] = deque([math.inf], maxlen=WAY_PERIODS)
+        # Of this period: what frames were under way, and what they stayed in the cloud.
+        self._ways_s: list[float] = []
+        self._stays_s: list[float] = []
+        self._waits_s: deque[float] = deque(maxlen=WAIT_PERIODS)
         self._watched_part = 0.0
         self._folded_s = -math.inf
 
@@ -116,10 +119,10 @@ class Model:
         """Return which frames should be tried at this point: watched ones, others, or any."""
         return self._messages.lacking(index)
 
-    def add_device(self, index: int, costs: DeviceCosts) -> bool:
-        """Take in what a frame took; return whether it was the first of its kind at this point."""
+    def add_device(self, index: int, costs: DeviceCosts) -> None:
+        """Take in what a frame took here."""
         self._device.add(costs.task_s)
-        return self._messages.add(index, costs)
+        self._messages.add(index, costs)
 
     def add_overhead(self, seconds: float, frames: int) -> None:
         """Take in what some frames took on the device beside their tasks."""
@@ -138,24 +141,20 @@ class Model:
         self._messages.add_decoding(index, seen)
         transfer_s = seen.transfer_s
         if transfer_s is not None and seen.transfer_bytes:
-            self._link_samples.append(transfer_s / seen.transfer_bytes)
+            self._seconds_per_byte.add(transfer_s / seen.transfer_bytes)
         if seen.round_trip_s is not None and seen.residence_s is not None:
-            way_s = seen.round_trip_s - seen.residence_s - (transfer_s or 0.0)
-            self._ways_s[-1] = min(self._ways_s[-1], way_s)
+            self._ways_s.append(seen.round_trip_s - seen.residence_s - (transfer_s or 0.0))
+            self._stays_s.append(seen.residence_s)
 
     def fold(self, now: float, watched_part: float) -> None:
         """Take all that was added into the estimates; ``watched_part``: how many are watched."""
         self._watched_part = watched_part
+        self._fold_waits()
         self._fold_others(now)
         self._fold_reach(now)
-        if self._link_samples:
-            self._seconds_per_byte.add(median(self._link_samples))
-            self._link_samples = []
         for means in (self._device, self._cloud, self._overhead_s, self._seconds_per_byte):
             means.fold(now)
         self._messages.fold(now, watched_part)
-        if self._ways_s[-1] < math.inf:
-            self._ways_s.append(math.inf)
         self._folded_s = now
 
     def estimates(self, *, link_speed_up: float = 1.0) -> list[Estimate]:
@@ -196,16 +195,19 @@ class Model:
         stretch = 1 / (1 - self._others_part)
         whole_link_s = message.most_bytes * seconds_per_byte
         whole_cloud_s = sums.all_there[-1] - sums.all_there[k] + message.decode_s
-        way_s = max(0.0, min(self._ways_s))
-        latency_s = sums.all_here[k] + message.encode_s + whole_link_s + whole_cloud_s + overhead_s
-        if way_s < math.inf:
-            latency_s += way_s
+        latency_s = (
+            sums.all_here[k]
+            + message.encode_s
+            + overhead_s
+            + whole_link_s
+            + whole_cloud_s
+            + min(self._waits_s, default=0.0)
+        )
         return Estimate(
             loads_s=(
                 here[k] - here[free] + overhead_s + encode_s * (k > ordered),
                 (here[free] + encode_s * (k <= ordered)) / config.workers,
                 crossing * message.mean_bytes * seconds_per_byte,
-                latency_s / config.window,
                 in_order_s * stretch,
                 cloud_s / config.cloud_workers * stretch,
             ),
@@ -241,6 +243,13 @@ class Model:
             mean.fold(now)
             left -= ended
         self._ended = [0] * (self._tasks + 1)
+
+    def _fold_waits(self) -> None:
+        """Settle what frames wait beside all work: on their way, and to be stored and reported."""
+        if self._stays_s:
+            stored_s = (sum(self._stays_s) - self._own_cloud_s) / len(self._stays_s)
+            self._waits_s.append(max(0.0, min(self._ways_s)) + max(0.0, stored_s))
+            self._ways_s, self._stays_s = [], []
 
     def _fold_others(self, now: float) -> None:
         """Settle which part of the cloud others take, if there is so little left that it shows."""

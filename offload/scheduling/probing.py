@@ -26,7 +26,7 @@ PROBE_PART: Final = 0.05
 HOPE: Final = 4.0
 
 # How often a point is tried, and by how much better it has to promise to be.
-TRY_AFTER_S: Final = 1.0
+TRY_AFTER_S: Final = 0.5
 WORTH_IT: Final = 0.02
 
 
@@ -54,10 +54,6 @@ class Probing:
             self._explored_s = now
             self._set(len(self._points) - 1, padding_bytes=PADDING_BYTES)
 
-    def try_at_once(self) -> None:
-        """Do not wait before another point is tried: what the last one takes is known."""
-        self._tried_s = -math.inf
-
     def look(self, now: float, model: Model, question: Question, mixture: Mixture) -> None:
         """Decide what the next frame measures, if anything.
 
@@ -69,8 +65,7 @@ class Probing:
         """
         if self._choice is not None:
             # No frame has suited it.
-            self._choice = None
-            self.try_at_once()
+            self._choice, self._tried_s = None, -math.inf
         self._explore(now, model, question)
         self._probe(now, model, question, mixture)
         self._try(now, model, question, mixture)

@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from offload.scheduling.mixture import Mixture
 from offload.scheduling.model import Estimate
 from offload.scheduling.terms import Observation, SchedulerConfig
 
@@ -14,7 +13,7 @@ TOO_LARGE_S: Final = 30.0
 TOO_LARGE_PART: Final = 0.98
 
 # In flight is twice what the plan needs, and a few: more would only wait in line when the link
-# becomes slow.
+# becomes slow, and all later frames behind them.
 WINDOW_FACTOR: Final = 2.0
 WINDOW_SPARE: Final = 4
 
@@ -59,16 +58,13 @@ class Restrictions:
         limit_s = max(least_s, self._config.max_latency_s / LATENCY_SPREAD)
         return [index for index in indices if estimates[index].latency_s <= limit_s]
 
-    def window(self, estimates: Sequence[Estimate], mixture: Mixture, period_s: float) -> int:
-        """Return how many frames may be in flight."""
-        config = self._config
-        latency_s = max(estimates[index].latency_s for index in mixture.keys)
-        period_s *= max(1.0, mixture.load)
-        window = math.ceil(WINDOW_FACTOR * latency_s / period_s) + WINDOW_SPARE + config.workers
-        if config.max_latency_s < math.inf:
+    def window(self, fps: float, latency_s: float) -> int:
+        """Return how many frames may be in flight, at so many a second that take so long each."""
+        window = math.ceil(WINDOW_FACTOR * fps * latency_s) + WINDOW_SPARE + self._config.workers
+        if self._config.max_latency_s < math.inf:
             self._follow_latency()
-            window = min(window, int(self._latency_factor * config.max_latency_s / period_s))
-        return max(1, min(config.window, window))
+            window = min(window, int(self._latency_factor * self._config.max_latency_s * fps))
+        return max(1, min(self._config.window, window))
 
     def _follow_latency(self) -> None:
         limit_s, sorted_s = self._config.max_latency_s, sorted(self._latencies_s)

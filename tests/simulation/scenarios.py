@@ -121,12 +121,12 @@ def _links() -> list[Scenario]:
 def _clouds() -> list[Scenario]:
     """Return what happens to a cloud."""
     slow = World(target_fps=12.6)
-    steady = _steady("bursts of acknowledgements", EVEN, WORLD)
+    steady = _steady("bursts of acknowledgements", EVEN, World(target_fps=40))
     wanted = World(target_fps=40, cloud_factor=2.0)
     return [
         _stepped("slow server", EVEN, slow, replace(slow, cloud_factor=30.0)),
         _stepped("busy server", EVEN, wanted, replace(wanted, busy_part=0.9)),
-        replace(steady, acknowledged_every_s=0.3),
+        replace(steady, acknowledged_every_s=0.4),
     ]
 
 
