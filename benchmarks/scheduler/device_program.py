@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> None:
     log = FrameLog()
     telemetry.RunTotals = logging_totals(log)  # type: ignore[misc]  # a subclass of it
     if chooser == RULE:
-        scheduler.ThroughputScheduler = PlainRule  # type: ignore[misc,assignment]  # its interface
+        scheduler.ThroughputScheduler = PlainRule  # type: ignore[misc,assignment]  # what is used of it
     sys.argv = [str(PROGRAM), *own]
     try:
         runpy.run_path(str(PROGRAM), run_name="__main__")

@@ -62,7 +62,7 @@ def draw(scenario: Scenario, pace: Pace, traces: Mapping[str, Trace], path: Path
         cloud.plot(at_s, _cloud_cores(trace, at_s), label=name, **style)
     fps.axhline(scenario.target_fps, color="black", linewidth=1, linestyle=":", label="target")
     fps.set(ylabel="frames per second", ylim=(0, 1.35 * scenario.camera_fps))
-    split.set(ylabel="tasks on the device (mean K)", yticks=SPLITS, ylim=(0.5, SPLITS[-1] + 0.5))
+    split.set(ylabel="mean K", yticks=SPLITS, ylim=(0.5, SPLITS[-1] + 0.5))
     cloud.set(ylabel="cloud, cores", xlabel="seconds since the start", xlim=(0, end_s))
     cloud.set_ylim(bottom=0)
     for axes in (fps, split, cloud):

@@ -14,8 +14,11 @@ import numpy as np
 from benchmarks.measure import BenchmarkError
 from benchmarks.scheduler.scenarios import CLOUD, DEVICE, FRAMES_FILE, Pace, Runner, Scenario
 from benchmarks.scheduler.trace import Trace
+from offload.emulation.experiment import Experiment
 from offload.emulation.local.backend import Watcher, run_locally
 from offload.emulation.local.collecting import Now
+from offload.emulation.local.planning import look_at_machine, plan_for
+from offload.errors import EmulationError
 
 _INTERRUPTED: Final = "interrupted"
 
@@ -39,10 +42,12 @@ def run(scenario: Scenario, runner: Runner, *, source: str, pace: Pace, folder: 
         KeyboardInterrupt: It was interrupted.
         EmulationError: This machine cannot run it, or another run is going on.
     """
+    experiment = scenario.experiment(runner, source, pace)
+    _check_possible(experiment)
     _forget_choices(folder)
     said: list[str] = []
     watcher = Watcher(say=said.append, watch=_ignore)
-    failures = run_locally(scenario.experiment(runner, source, pace), folder, watcher)
+    failures = run_locally(experiment, folder, watcher)
     if failures:
         raise RunError("\n".join([*failures, *said[-10:]]))
     events = _lines(folder / "events.jsonl")
@@ -80,6 +85,12 @@ def read_trace(folder: Path) -> Trace:
             for each in summary["scheduler"]
         ],
     )
+
+
+def _check_possible(experiment: Experiment) -> None:
+    if lacks := plan_for(experiment, look_at_machine()).lacks:
+        what = "; ".join(f"{each.what} ({each.remedy})" for each in lacks)
+        raise EmulationError(f"this machine cannot run it, it lacks {what}")
 
 
 def _forget_choices(folder: Path) -> None:

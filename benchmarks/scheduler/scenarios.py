@@ -229,8 +229,8 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         ),
         Scenario(
             name="cpu",
-            target_fps=140.0,
-            phases=tuple(Phase(cpu=cpu, rate_bit_s=300e6) for cpu in (0.5, 0.25, 0.5)),
+            target_fps=150.0,
+            phases=tuple(Phase(cpu=cpu, rate_bit_s=400e6) for cpu in (0.5, 0.25, 0.5)),
             watched=False,
             source="synthetic:320x240",
         ),
