@@ -241,7 +241,7 @@ class ThroughputScheduler:
     def _update_trim(self, step: Step, goal: float, estimates: Sequence[Estimate]) -> None:
         deficit_s = step.seconds - step.frames / goal
         if step.idle_part > WAITING_PART:
-            self._trim.relax(step.idle_part - WAITING_PART)
+            self._trim.relax()
         elif not self._is_stuck(deficit_s, estimates):
             self._trim.add(deficit_s)
         self._trim.update(deficit_s / max(step.seconds, CONTROL_PERIOD_S))

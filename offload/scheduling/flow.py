@@ -144,7 +144,10 @@ class DeviceTime:
         is_losing = self._look_at_source(seconds) > LOST_PART
         idle_part = 0.0 if is_losing else self._waited_s / max(seconds, 1e-6)
         step = Step(
-            frames=self._frames - 1, seconds=seconds, unseen_s=self._unseen_s, idle_part=idle_part
+            frames=self._frames - 1,
+            seconds=seconds,
+            unseen_s=self._unseen_s + (self._waited_s if is_losing else 0.0),
+            idle_part=idle_part,
         )
         self._frames, self._began_s = 1, now
         self._unseen_s = self._waited_s = 0.0

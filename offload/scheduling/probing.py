@@ -16,10 +16,8 @@ EXPLORE_AFTER_S: Final = 8.0
 EXPLORE_PART: Final = 0.01
 
 # A message that tells the rate of a link, how long the link may be unmeasured where that matters,
-# and which part of it measuring may take: on a thin link a smaller message, and seldom.
+# and which part of it measuring may take.
 PADDING_BYTES: Final = 64 * 1024
-LEAST_PADDING_BYTES: Final = 32 * 1024
-PADDING_S: Final = 0.1
 PROBE_AFTER_S: Final = 2.0
 PROBE_PART: Final = 0.05
 # How much faster an unmeasured link may have become.
@@ -80,15 +78,13 @@ class Probing:
             self._set(widest)
 
     def _probe(self, now: float, model: Model, question: Question, mixture: Mixture) -> None:
-        affordable = int(PADDING_S / model.seconds_per_byte)
-        padding_bytes = max(LEAST_PADDING_BYTES, min(PADDING_BYTES, affordable))
-        pause_s = max(PROBE_AFTER_S, padding_bytes * model.seconds_per_byte / PROBE_PART)
+        pause_s = max(PROBE_AFTER_S, PADDING_BYTES * model.seconds_per_byte / PROBE_PART)
         if now <= max(model.link_seen_s, self._probed_s) + pause_s:
             return
         self._probed_s = now
         hoped = replace(question.among_known(), estimates=model.estimates(link_speed_up=HOPE))
         if is_better(best_mixture(hoped), mixture, by=WORTH_IT):
-            self._set(mixture.first.key, padding_bytes=padding_bytes)
+            self._set(mixture.first.key, padding_bytes=PADDING_BYTES)
 
     def _try(self, now: float, model: Model, question: Question, mixture: Mixture) -> None:
         untried = [i for i in question.allowed if not question.estimates[i].is_known]

@@ -11,10 +11,9 @@ LOWEST: Final = -0.1
 HIGHEST: Final = 1.0
 MOST_STEP_S: Final = 0.15
 
-# A device that waits for its source could do less in the cloud: so much of what it waits is asked
-# for less, a step at a time, and not beyond 3 % below the goal.
-RELAX: Final = 0.25
-MOST_RELAXING: Final = 0.01
+# A device that waits for its source could do less in the cloud: it is asked for so much less at a
+# time, down to 3 % below the goal.
+RELAX: Final = 0.01
 RELAXED: Final = -0.03
 
 
@@ -30,10 +29,9 @@ class Trim:
         change = KI * max(-MOST_STEP_S, min(MOST_STEP_S, deficit_s))
         self._integral = max(LOWEST, min(HIGHEST, self._integral + change))
 
-    def relax(self, idle_part: float) -> None:
+    def relax(self) -> None:
         """Ask for a little less: the device had time to wait."""
-        floor = min(self._integral, RELAXED)
-        self._integral = max(floor, self._integral - min(RELAX * idle_part, MOST_RELAXING))
+        self._integral = max(min(self._integral, RELAXED), self._integral - RELAX)
 
     def update(self, error: float) -> None:
         """Add what answers the present error, a part of the goal."""
