@@ -231,16 +231,19 @@ class ThroughputScheduler:
             self._model.fold(now, self._watched_part)
             goal = min(self._target_fps, self._device_time.source_fps(now))
             estimates = self._model.estimates()
-            self._update_trim(step, goal, estimates)
+            self._update_trim(now, step, goal, estimates)
             self._plan(now, goal, estimates)
         self._apply()
         self._record(now)
 
     # Trim: ask for a little more or less than the goal.
 
-    def _update_trim(self, step: Step, goal: float, estimates: Sequence[Estimate]) -> None:
+    def _update_trim(
+        self, now: float, step: Step, goal: float, estimates: Sequence[Estimate]
+    ) -> None:
         deficit_s = step.seconds - step.frames / goal
-        if step.idle_part > WAITING_PART:
+        is_short = self._throughput.fps(now) < goal * (1 - ON_TARGET)
+        if step.idle_part > WAITING_PART and not is_short:
             self._trim.relax()
         elif not self._is_stuck(deficit_s, estimates):
             self._trim.add(deficit_s)

@@ -272,7 +272,8 @@ class Capture:
                 interrupted = self._changed.wait_for(
                     lambda: self._woken or self._stopped, min(wait_s, timeout_s)
                 )
-            self._waited_s += self._clock() - began_s
+            # What comes after it was due is not the source's doing: the device was late.
+            self._waited_s += min(self._clock() - began_s, wait_s)
             if interrupted or wait_s > timeout_s:
                 return False
         self._plan_next()

@@ -3,6 +3,7 @@
 import math
 from collections import deque
 from dataclasses import dataclass
+from statistics import median
 from typing import Final
 
 from offload.scheduling.terms import DeviceCosts, Ending, Observation
@@ -15,15 +16,21 @@ MAX_MARKS: Final = 20
 STALL_S: Final = 1.5
 STALL_GAPS: Final = 6
 
-# How long the source's rate is measured, in control periods, and how long it is believed.
-SOURCE_MARKS: Final = 8
+# Over how many frames the source's rate is measured, and how long it is believed.
+SOURCE_FRAMES: Final = 48
 SOURCE_S: Final = 10.0
 
-# The source's rate shows while the device waits for it for more than this part of the time ...
+# An interval so many times that between frames that were waited for is not the source's: a camera's
+# are steadier, and who comes late finds the next frame there.
+LATE: Final = 1.5
+
+# A device that waits for its source for more than this part of the time is idle now and then ...
 WAITING_PART: Final = 0.003
-# ... and where frames are overwritten. Then the device's waiting is no idleness: a device that is
-# throttled may wait for a source that is starved as well.
+# ... but not where frames are overwritten: a device that is throttled may wait for a source that is
+# starved as well.
 LOST_PART: Final = 0.005
+
+Interval = tuple[float, int, bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,28 +105,57 @@ class Step:
     idle_part: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceMark:
-    """The last frame of a step, how many there were up to it, and whether it was waited for."""
+class Source:
+    """Finds out how fast the source gives frames, also while the device is late for some of them.
 
-    seq: int
-    captured_s: float
-    frames: int
-    is_waiting: bool
+    What comes after a frame that was waited for shows the pace of the source. After one that was
+    not, the device may have been late for the source as well: a longer interval is none of its own.
+    """
+
+    def __init__(self) -> None:
+        self._last: DeviceCosts | None = None
+        self._intervals: deque[Interval] = deque(maxlen=SOURCE_FRAMES)
+        self._fps = math.inf
+        self._seen_s = -math.inf
+
+    def add(self, costs: DeviceCosts) -> None:
+        """Take in when a frame was captured, and whether it was waited for."""
+        last, self._last = self._last, costs
+        if last is not None:
+            is_waited_for = costs.waited_for_source_s > 0
+            self._intervals.append(
+                (costs.captured_s - last.captured_s, costs.seq - last.seq, is_waited_for)
+            )
+
+    def lost_part(self) -> float:
+        """Return which part of the source's frames was overwritten lately."""
+        offered = sum(frames for _, frames, _ in self._intervals)
+        return 1 - len(self._intervals) / offered if offered else 0.0
+
+    def fps(self, now: float) -> float:
+        """Return frames a second, where that shows; infinite if it does not for long."""
+        waited_for_s = [
+            seconds / frames for seconds, frames, is_waited_for in self._intervals if is_waited_for
+        ]
+        if waited_for_s or self.lost_part() > LOST_PART:
+            longest_s = LATE * median(waited_for_s) if waited_for_s else math.inf
+            seconds = sum(min(each_s, longest_s * n) for each_s, n, _ in self._intervals)
+            if seconds > 0:
+                self._fps = sum(n for _, n, _ in self._intervals) / seconds
+                self._seen_s = now
+        return self._fps if now <= self._seen_s + SOURCE_S else math.inf
 
 
 class DeviceTime:
     """Counts the frames that are taken, and where the main thread's time goes."""
 
     def __init__(self) -> None:
-        self._frames = self._reported = 0
+        self._frames = 0
         self._taken_s = self._began_s = math.nan
         self._before_s = math.nan
         self._work_s = self._unseen_s = self._waited_s = 0.0
-        self._last: DeviceCosts | None = None
-        self._marks: deque[SourceMark] = deque(maxlen=SOURCE_MARKS)
-        self._source_fps = math.inf
-        self._source_seen_s = -math.inf
+        self._has_last = False
+        self._source = Source()
 
     def take(self, now: float) -> None:
         """Count a frame that is taken now."""
@@ -130,18 +166,18 @@ class DeviceTime:
         """Count what the frame took that was taken last."""
         # From one frame to the next: the work for the first, then the wait for the second.
         waited_s = costs.waited_for_source_s + costs.waited_for_room_s
-        if self._last is not None:
+        if self._has_last:
             self._unseen_s += self._taken_s - self._before_s - self._work_s - waited_s
         self._before_s = self._taken_s
         self._work_s = sum(costs.task_s.values()) + costs.encode_s
         self._waited_s += costs.waited_for_source_s
-        self._last = costs
-        self._reported += 1
+        self._has_last = True
+        self._source.add(costs)
 
     def step(self, now: float) -> Step:
         """Return what went on since the last call, up to the frame that is taken now."""
         seconds = now - self._began_s if self._began_s == self._began_s else 0.0
-        is_losing = self._look_at_source(seconds) > LOST_PART
+        is_losing = self._source.lost_part() > LOST_PART
         idle_part = 0.0 if is_losing else self._waited_s / max(seconds, 1e-6)
         step = Step(
             frames=self._frames - 1,
@@ -155,23 +191,4 @@ class DeviceTime:
 
     def source_fps(self, now: float) -> float:
         """Return how fast the source gives frames, where that shows; infinite if not for long."""
-        return self._source_fps if now <= self._source_seen_s + SOURCE_S else math.inf
-
-    def _look_at_source(self, seconds: float) -> float:
-        """Return which part of the source's frames was overwritten lately."""
-        if self._last is None:
-            return 0.0
-        mark = SourceMark(
-            seq=self._last.seq,
-            captured_s=self._last.captured_s,
-            frames=self._reported,
-            is_waiting=self._waited_s > WAITING_PART * seconds,
-        )
-        self._marks.append(mark)
-        first = self._marks[0]
-        offered, captured_s = mark.seq - first.seq, mark.captured_s - first.captured_s
-        lost = max(0, offered - (mark.frames - first.frames))
-        if captured_s > 0 and (mark.is_waiting or lost):
-            self._source_fps = offered / captured_s
-            self._source_seen_s = mark.captured_s
-        return lost / max(1, offered)
+        return self._source.fps(now)
