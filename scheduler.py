@@ -24,7 +24,7 @@ from typing import Final
 from offload.scheduling.dither import Dither
 from offload.scheduling.flow import WAITING_PART, DeviceTime, Step, Throughput
 from offload.scheduling.mixture import Mixture, Way
-from offload.scheduling.model import LIMITS, Estimate, Model
+from offload.scheduling.model import DEVICE_LIMITS, LIMITS, Estimate, Model
 from offload.scheduling.planning import CHEAPEST, FEASIBLE, Question, best_mixture
 from offload.scheduling.probing import Probing
 from offload.scheduling.restricting import Restrictions
@@ -229,21 +229,19 @@ class ThroughputScheduler:
         else:
             self._throughput.mark()
             self._model.fold(now, self._watched_part)
-            goal = min(self._target_fps, self._device_time.source_fps(now))
+            goal = min(self._target_fps, self._device_time.source_fps)
             estimates = self._model.estimates()
-            self._update_trim(now, step, goal, estimates)
+            self._model.add_stretch(step.busy_s, self._device_s(step, estimates))
+            self._update_trim(step, goal, estimates)
             self._plan(now, goal, estimates)
         self._apply()
         self._record(now)
 
     # Trim: ask for a little more or less than the goal.
 
-    def _update_trim(
-        self, now: float, step: Step, goal: float, estimates: Sequence[Estimate]
-    ) -> None:
+    def _update_trim(self, step: Step, goal: float, estimates: Sequence[Estimate]) -> None:
         deficit_s = step.seconds - step.frames / goal
-        is_short = self._throughput.fps(now) < goal * (1 - ON_TARGET)
-        if step.idle_part > WAITING_PART and not is_short:
+        if step.idle_part > WAITING_PART:
             self._trim.relax()
         elif not self._is_stuck(deficit_s, estimates):
             self._trim.add(deficit_s)
@@ -254,6 +252,15 @@ class ThroughputScheduler:
         if deficit_s > 0:
             return self._mixture.load > FEASIBLE
         return self._mixture.cost <= CHEAPEST * min(each.cost_s for each in estimates)
+
+    def _device_s(self, step: Step, estimates: Sequence[Estimate]) -> float:
+        """Return what the step's frames were expected to take of the device."""
+        loads = [
+            (estimates[self._index_of[point]].loads_s, frames)
+            for point, frames in step.busy_with.items()
+            if point in self._index_of
+        ]
+        return max(sum(n * load[row] for load, n in loads) for row in range(DEVICE_LIMITS))
 
     # Plan: the cheapest mixture of two points that gives the goal.
 

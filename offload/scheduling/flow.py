@@ -1,12 +1,13 @@
 """Count frames: how many are finished in a second, and where the device's time goes."""
 
 import math
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-from offload.scheduling.terms import DeviceCosts, Ending, Observation
+from offload.scheduling.terms import DeviceCosts, Ending, Observation, OperatingPoint
 
 # How long FPS is measured; marks of a quarter of a second reach back further.
 FPS_S: Final = 2.0
@@ -26,11 +27,9 @@ LATE: Final = 1.5
 
 # A device that waits for its source for more than this part of the time is idle now and then ...
 WAITING_PART: Final = 0.003
-# ... but not where frames are overwritten: a device that is throttled may wait for a source that is
-# starved as well.
-LOST_PART: Final = 0.005
-
-Interval = tuple[float, int, bool]
+# ... but not where frames are lost or late: a throttled device has no time between two frames that
+# it waits for. One of some dozens may be late all the same.
+LOST_PART: Final = 0.025
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,54 +95,70 @@ class Step:
         frames: How many it took.
         seconds: How long that was.
         unseen_s: What neither tasks nor waiting account for, of frames that came one by one.
+        busy_s: What some frames took of the device in all, waits for room and idleness left out.
+        busy_with: How many frames of each point these were.
         idle_part: In which part it waited for the source and lost nothing by it.
     """
 
     frames: int
     seconds: float
     unseen_s: float
+    busy_s: float
+    busy_with: Mapping[OperatingPoint, int]
     idle_part: float
 
 
-class Source:
-    """Finds out how fast the source gives frames, also while the device is late for some of them.
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """From one frame to the next that was taken: ``frames`` on, past those that were overwritten.
 
-    What comes after a frame that was waited for shows the pace of the source. After one that was
-    not, the device may have been late for the source as well: a longer interval is none of its own.
+    ``is_waited_for``: whether the device was there before the frame.
+    """
+
+    seconds: float
+    frames: int
+    is_waited_for: bool
+
+
+class Source:
+    """Finds out how fast the source gives frames, also while the device is late for them.
+
+    A frame that was waited for came when the source had it. For another one the device may have
+    been late, and then a long interval is none of the source's.
     """
 
     def __init__(self) -> None:
         self._last: DeviceCosts | None = None
         self._intervals: deque[Interval] = deque(maxlen=SOURCE_FRAMES)
-        self._fps = math.inf
         self._seen_s = -math.inf
+        self.fps = math.inf
+        self.lost_part = 0.0
 
     def add(self, costs: DeviceCosts) -> None:
         """Take in when a frame was captured, and whether it was waited for."""
         last, self._last = self._last, costs
         if last is not None:
-            is_waited_for = costs.waited_for_source_s > 0
-            self._intervals.append(
-                (costs.captured_s - last.captured_s, costs.seq - last.seq, is_waited_for)
-            )
+            seconds, frames = costs.captured_s - last.captured_s, costs.seq - last.seq
+            self._intervals.append(Interval(seconds, frames, costs.waited_for_source_s > 0))
 
-    def lost_part(self) -> float:
-        """Return which part of the source's frames was overwritten lately."""
-        offered = sum(frames for _, frames, _ in self._intervals)
-        return 1 - len(self._intervals) / offered if offered else 0.0
-
-    def fps(self, now: float) -> float:
-        """Return frames a second, where that shows; infinite if it does not for long."""
-        waited_for_s = [
-            seconds / frames for seconds, frames, is_waited_for in self._intervals if is_waited_for
-        ]
-        if waited_for_s or self.lost_part() > LOST_PART:
+    def fold(self, now: float) -> None:
+        """Take what was added into the rate, and into the part of frames that were lost or late."""
+        intervals = self._intervals
+        waited_for_s = [each.seconds / each.frames for each in intervals if each.is_waited_for]
+        frames = sum(each.frames for each in intervals)
+        if now > self._seen_s + SOURCE_S:
+            self.fps = math.inf
+        if waited_for_s or frames > len(intervals):
             longest_s = LATE * median(waited_for_s) if waited_for_s else math.inf
-            seconds = sum(min(each_s, longest_s * n) for each_s, n, _ in self._intervals)
-            if seconds > 0:
-                self._fps = sum(n for _, n, _ in self._intervals) / seconds
-                self._seen_s = now
-        return self._fps if now <= self._seen_s + SOURCE_S else math.inf
+            seconds = sum(
+                each.seconds if each.is_waited_for else min(each.seconds, longest_s * each.frames)
+                for each in intervals
+            )
+            self.fps, self._seen_s = frames / max(seconds, 1e-6), now
+            offered = sum(each.seconds for each in intervals) * self.fps
+            self.lost_part = 1 - len(intervals) / max(offered, 1.0)
+        else:
+            self.lost_part = 0.0
 
 
 class DeviceTime:
@@ -153,8 +168,10 @@ class DeviceTime:
         self._frames = 0
         self._taken_s = self._began_s = math.nan
         self._before_s = math.nan
-        self._work_s = self._unseen_s = self._waited_s = 0.0
-        self._has_last = False
+        self._work_s = self._unseen_s = self._between_s = 0.0
+        self._for_source_s = 0.0
+        self._last: OperatingPoint | None = None
+        self._busy_with = Counter[OperatingPoint]()
         self._source = Source()
 
     def take(self, now: float) -> None:
@@ -165,30 +182,36 @@ class DeviceTime:
     def add(self, costs: DeviceCosts) -> None:
         """Count what the frame took that was taken last."""
         # From one frame to the next: the work for the first, then the wait for the second.
-        waited_s = costs.waited_for_source_s + costs.waited_for_room_s
-        if self._has_last:
-            self._unseen_s += self._taken_s - self._before_s - self._work_s - waited_s
+        if self._last is not None:
+            between_s = self._taken_s - self._before_s - costs.waited_for_room_s
+            self._between_s += between_s
+            self._unseen_s += between_s - costs.waited_for_source_s - self._work_s
+            self._busy_with[self._last] += 1
         self._before_s = self._taken_s
         self._work_s = sum(costs.task_s.values()) + costs.encode_s
-        self._waited_s += costs.waited_for_source_s
-        self._has_last = True
+        self._for_source_s += costs.waited_for_source_s
+        self._last = costs.point
         self._source.add(costs)
 
     def step(self, now: float) -> Step:
         """Return what went on since the last call, up to the frame that is taken now."""
         seconds = now - self._began_s if self._began_s == self._began_s else 0.0
-        is_losing = self._source.lost_part() > LOST_PART
-        idle_part = 0.0 if is_losing else self._waited_s / max(seconds, 1e-6)
+        self._source.fold(now)
+        idle_s = 0.0 if self._source.lost_part > LOST_PART else self._for_source_s
         step = Step(
             frames=self._frames - 1,
             seconds=seconds,
-            unseen_s=self._unseen_s + (self._waited_s if is_losing else 0.0),
-            idle_part=idle_part,
+            unseen_s=self._unseen_s,
+            busy_s=self._between_s - idle_s,
+            busy_with=self._busy_with,
+            idle_part=idle_s / max(seconds, 1e-6),
         )
         self._frames, self._began_s = 1, now
-        self._unseen_s = self._waited_s = 0.0
+        self._unseen_s = self._between_s = self._for_source_s = 0.0
+        self._busy_with = Counter()
         return step
 
-    def source_fps(self, now: float) -> float:
-        """Return how fast the source gives frames, where that shows; infinite if not for long."""
-        return self._source.fps(now)
+    @property
+    def source_fps(self) -> float:
+        """How fast the source gives frames, where that shows; infinite if not for long."""
+        return self._source.fps

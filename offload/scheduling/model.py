@@ -29,6 +29,9 @@ COSTS_S: Final = 1.0
 # A cloud is taken to be so much faster than the device until both ran the same task.
 CLOUD_SPEED_UP: Final = 10.0
 
+# The device is never taken to be quicker than this part of what its parts take.
+LEAST_STRETCH: Final = 0.5
+
 # Receiving takes the cloud about 1 s for a gigabyte. It decides between points that cost the same.
 CLOUD_S_PER_BYTE: Final = 1e-9
 
@@ -88,6 +91,7 @@ class Model:
         self._ended = [0] * (tasks + 1)
         # Seconds of a frame on the device that no timer accounts for.
         self._overhead_s = Mean(COSTS_S)
+        self._stretch = Mean(COSTS_S)
         self._seconds_per_byte = Mean(COSTS_S)
         self._cloud_load = Mean(COSTS_S)
         self._own_cloud_s = 0.0
@@ -128,6 +132,20 @@ class Model:
         """Take in what some frames took on the device beside their tasks."""
         self._overhead_s.add(seconds, frames)
 
+    def add_stretch(self, seconds: float, expected_s: float) -> None:
+        """Take in what some frames took of the device in all, and what that was expected to be.
+
+        A processor that is throttled or shared, and workers that share one, make all of its work
+        take longer, whatever the timers of the tasks say.
+        """
+        if expected_s > 0:
+            self._stretch.add(max(LEAST_STRETCH, self.stretch * seconds / expected_s))
+
+    @property
+    def stretch(self) -> float:
+        """By how much more than its parts the device's work takes."""
+        return self._stretch.value if self._stretch.is_known else 1.0
+
     def add(self, index: int, seen: Observation) -> None:
         """Take in what became of a frame."""
         for each in seen.cloud_times:
@@ -154,6 +172,7 @@ class Model:
         self._fold_reach(now)
         for means in (self._device, self._cloud, self._overhead_s, self._seconds_per_byte):
             means.fold(now)
+        self._stretch.fold(now)
         self._messages.fold(now, watched_part)
         self._folded_s = now
 
@@ -205,8 +224,8 @@ class Model:
         )
         return Estimate(
             loads_s=(
-                here[k] - here[free] + overhead_s + encode_s * (k > ordered),
-                (here[free] + encode_s * (k <= ordered)) / config.workers,
+                (here[k] - here[free] + overhead_s + encode_s * (k > ordered)) * self.stretch,
+                (here[free] + encode_s * (k <= ordered)) / config.workers * self.stretch,
                 crossing * message.mean_bytes * seconds_per_byte,
                 in_order_s * stretch,
                 cloud_s / config.cloud_workers * stretch,
