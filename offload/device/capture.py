@@ -67,7 +67,8 @@ class Captured:
     Attributes:
         seq: Its sequence number.
         values: What the source gave, not yet prepared.
-        captured_s: Monotonic seconds when the source had it.
+        captured_s: Monotonic seconds when the source had it, or would have had: a frame that is
+            paced was due, though the device may have woken up later.
         captured_at: Wall clock then, seconds since 1970: a label.
         read_s: Seconds of work to read it.
         waited_s: Seconds since the frame before for which the pace held the reading back, or
@@ -145,6 +146,7 @@ class Capture:
         self._deadline_s = None if limit.duration_s is None else now + limit.duration_s
         self._due_s = now
         self._waited_s = 0.0
+        self._late_s = 0.0
         self._newest_s: float | None = None
         self._missed = 0
         self._stopped = False
@@ -256,7 +258,8 @@ class Capture:
             self._over = True
             return None
         waited_s, self._waited_s = self._waited_s, 0.0
-        return self._number(values, began_s, waited_s)
+        late_s, self._late_s = self._late_s, 0.0
+        return self._number(values, began_s, waited_s, late_s=late_s)
 
     def _wait_until_due(self, timeout_s: float) -> bool:
         """Keep the pace; False if the frame is not due in time, or `stop` or `wake` came before.
@@ -272,8 +275,10 @@ class Capture:
                 interrupted = self._changed.wait_for(
                     lambda: self._woken or self._stopped, min(wait_s, timeout_s)
                 )
-            # What comes after it was due is not the source's doing: the device was late.
-            self._waited_s += min(self._clock() - began_s, wait_s)
+            # Of what came after it was due the source knows nothing: the device woke up late.
+            waited_s = self._clock() - began_s
+            self._waited_s += min(waited_s, wait_s)
+            self._late_s = max(0.0, waited_s - wait_s)
             if interrupted or wait_s > timeout_s:
                 return False
         self._plan_next()
@@ -367,12 +372,14 @@ class Capture:
 
     # Both.
 
-    def _number(self, values: object, began_s: float, waited_s: float) -> Captured:
+    def _number(
+        self, values: object, began_s: float, waited_s: float, *, late_s: float = 0.0
+    ) -> Captured:
         now = self._clock()
         captured = Captured(
             seq=self._next_seq,
             values=values,
-            captured_s=now,
+            captured_s=now - late_s,
             captured_at=time.time(),
             read_s=now - began_s,
             waited_s=waited_s,
