@@ -16,7 +16,7 @@ from typing import Final, Self
 from offload.messages import Acknowledgement, Control, Frame, Refusal
 from offload.session import CloudEvent, CloudSession, OpenRequested
 from offload.transport import listening_sockets
-from tests.session_pair import encoded, joined
+from tests.session_pair import OPERATOR, encoded, joined
 
 # Only ends a test that has failed already.
 WAIT_S: Final = 30.0
@@ -35,8 +35,14 @@ class Visit:
 
     def __init__(self, cloud: "Cloud", connected: socket.socket) -> None:
         self.socket = connected
-        self.session = CloudSession(secret_for=lambda _: None, insecure=True, nonce=bytes(32))
+        self.session = CloudSession(
+            secret_for=lambda name: OPERATOR.secret if name == OPERATOR.name else None,
+            is_operator=lambda name: name == OPERATOR.name,
+            insecure=True,
+            nonce=bytes(32),
+        )
         self._cloud = cloud
+        self._controls: list[str] = []
 
     def shake_hands(self) -> None:
         """Go on until the device asks for its stream."""
@@ -45,6 +51,12 @@ class Visit:
                 if isinstance(event, OpenRequested):
                     self._position = event.opening.position
                     return
+
+    def next_control(self) -> str:
+        """Wait for an operator's next word, and return its name."""
+        while not self._controls:
+            self._controls += [each.name for each in self._receive() if isinstance(each, Control)]
+        return self._controls.pop(0)
 
     def welcome(self) -> None:
         """Let the device go on where the cloud stands."""

@@ -26,7 +26,7 @@ from offload.messages import (
 )
 from offload.session import SILENCE_S, STEERING_S
 from tests.integration.programs import CloudServer, cloud_server, write_app
-from tests.integration.raw_device import NUMBERS, RawApp, RawDevice
+from tests.integration.raw_device import NUMBERS, WAIT_S, RawApp, RawDevice
 from tests.integration.raw_operator import RawOperator
 from tests.session_pair import OPERATOR, TOKEN, encoded, frame
 
@@ -244,7 +244,11 @@ def test_two_operators_are_answered_each_for_its_own_request(site: Site) -> None
     first.ask(FASTER)
     request = next_request(device)
     second.ask(OperatorRequest(change=PinSplit(split=1)))
-    # Only the first one's has been passed on: the device says what came of its last one only.
+    # The device says what came of its last change only, so the next one waits.
+    for seq in range(20):
+        device.send_frame(seq, number=1)
+        device.wait_for_acknowledgement(seq + 1)
+    assert not any(isinstance(each, Control) and each.name == "pin" for each in device.received)
     say(device, replace(AUTOMATIC, answers=request.number, error="too fast"))
     assert [each.error for each in first.answer()] == ["too fast"]
     assert answer(device).change == PinSplit(split=1)
@@ -298,12 +302,20 @@ def test_operators_are_no_clients(site: Site) -> None:
 
 
 def test_one_operator_too_many_is_asked_to_come_again(site: Site) -> None:
-    for _ in range(MAX_OPERATORS):
-        assert asked(site.operator(), SHOW) == []
-    one_more = site.operator()
-    one_more.ask(SHOW)
+    operators = [site.operator() for _ in range(MAX_OPERATORS)]
+    for each in operators:
+        assert asked(each, SHOW) == []
     with pytest.raises(TurnedAway, match=f"{MAX_OPERATORS} operators already"):
-        raise one_more.refusal()
+        asked(site.operator(), SHOW)
+    operators[0].socket.close()
+    by_s = time.monotonic() + WAIT_S
+    while True:
+        try:
+            assert asked(site.operator(), SHOW) == []
+        except TurnedAway:
+            assert time.monotonic() < by_s
+        else:
+            return
 
 
 def test_an_operator_that_does_not_wait_for_its_answer_breaks_the_protocol(site: Site) -> None:
