@@ -21,6 +21,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+from offload.scheduling.decisions import Decisions
 from offload.scheduling.dither import Dither
 from offload.scheduling.flow import WAITING_PART, DeviceTime, Step, Throughput
 from offload.scheduling.mixture import Mixture, Way
@@ -71,12 +72,8 @@ WATCHED_FRAMES: Final = 16
 
 # Off the goal by more is not settled, and if the cloud's part of the work changed by more, some of
 # it has moved.
-ON_TARGET: Final = 0.03
+ON_TARGET: Final = 0.05
 MOVED_PART: Final = 0.1
-
-# One decision a second for almost three hours. Past it every second one goes, so that a run of
-# days still ends with a summary that covers all of it and can be read.
-MAX_DECISIONS: Final = 10_000
 
 
 class ThroughputScheduler:
@@ -119,7 +116,7 @@ class ThroughputScheduler:
         self._pinned: int | None = None
         self._watched_part = 0.0
         self._next_plan_s = -math.inf
-        self._decisions: list[Decision] = []
+        self._decisions = Decisions()
         self._window = self._config.window
         self._reason = Reason.COLD_START
         self.target_fps = target_fps
@@ -138,7 +135,7 @@ class ThroughputScheduler:
         """
         self._device_time.take(now)
         self._watched_part += (watched - self._watched_part) / WATCHED_FRAMES
-        probe = self._probing.take(watched=watched)
+        probe = self._probing.take()
         if probe is not None:
             return probe
         if now >= self._next_plan_s:
@@ -157,12 +154,11 @@ class ThroughputScheduler:
         """Learn what became of a frame; call it in the order of ``at_s``, once per frame."""
         self._throughput.add(observation)
         self._restrictions.add(observation)
-        index = self._index_of.get(observation.point)
+        # What it says of the cloud and the link holds for all frames of its acknowledgement.
+        self._model.add(self._index_of.get(observation.point), observation)
         if observation.ending is Ending.TOO_LARGE:
             self._restrictions.too_large(observation)
             self._next_plan_s = -math.inf
-        elif index is not None:
-            self._model.add(index, observation)
         if self._throughput.frames == FIRST_FRAMES:
             self._next_plan_s = -math.inf
 
@@ -215,7 +211,7 @@ class ThroughputScheduler:
 
     def decisions(self) -> tuple[Decision, ...]:
         """Return the recorded decisions, oldest first: each change, and one a second without."""
-        return tuple(self._decisions)
+        return self._decisions.all()
 
     def _control(self, now: float) -> None:
         """Trim, plan, and dither accordingly, if there is anything to learn from."""
@@ -235,7 +231,15 @@ class ThroughputScheduler:
             self._update_trim(step, goal, estimates)
             self._plan(now, goal, estimates)
         self._apply()
-        self._record(now)
+        self._decisions.add(
+            Decision(
+                at_s=now,
+                fps=self._throughput.fps(now),
+                target_fps=self._target_fps,
+                split=self._mean_split(),
+                reason=self._reason,
+            )
+        )
 
     # Trim: ask for a little more or less than the goal.
 
@@ -265,38 +269,36 @@ class ThroughputScheduler:
     # Plan: the cheapest mixture of two points that gives the goal.
 
     def _plan(self, now: float, goal: float, estimates: Sequence[Estimate]) -> None:
-        allowed = self._restrictions.fitting(estimates, now)
-        if self._pinned is not None:
-            allowed = [i for i, point in enumerate(self._points) if point.split == self._pinned]
-        quick = self._restrictions.quick(estimates, allowed)
+        points = enumerate(self._points)
+        movable = [i for i, point in points if self._pinned in (None, point.split)]
+        fitting = self._restrictions.fitting(estimates, movable, now)
+        allowed = self._restrictions.quick(estimates, fitting)
         question = Question(
             estimates=estimates,
-            allowed=quick,
+            allowed=allowed,
             period_s=1 / (goal * (1 + self._trim.value)),
             present=self._mixture.keys,
         )
-        first, second, share = self._mixture.first, self._mixture.second, self._mixture.share
-        costs_s = [each.cost_s for each in estimates]
-        before = (1 - share) * costs_s[first.key] + share * costs_s[second.key]
-        self._mixture = best_mixture(question.among_known())
+        before_s = question.cost_s(self._mixture)
+        self._mixture = best_mixture(question)
         self._probing.look(now, self._model, question, self._mixture)
         latency_s = max(estimates[index].latency_s for index in self._mixture.keys)
         self._window = self._restrictions.window(goal / max(1.0, self._mixture.load), latency_s)
-        is_held = min(costs_s[i] for i in allowed) < min(costs_s[i] for i in quick)
-        self._reason = self._why(now, before, goal, is_latency_limited=is_held)
+        self._reason = self._why(now, goal, before_s)
+        cheapest = min(fitting, key=lambda index: estimates[index].cost_s)
+        if self._reason is Reason.SETTLED and cheapest not in allowed:
+            self._reason = Reason.HELD_LATENCY
 
-    def _why(self, now: float, before: float, goal: float, *, is_latency_limited: bool) -> Reason:
+    def _why(self, now: float, goal: float, before_s: float) -> Reason:
         if self._pinned is not None or self._points[0].split == self._points[-1].split:
             return Reason.PINNED
         if self._mixture.load > FEASIBLE:
             return LIMITS[self._mixture.bottleneck]
-        after = self._mixture.cost
-        if abs(after - before) > MOVED_PART * max(after, before):
-            return Reason.MOVED_MORE_DEVICE if after < before else Reason.MOVED_MORE_CLOUD
+        after_s = self._mixture.cost
+        if abs(after_s - before_s) > MOVED_PART * max(after_s, before_s):
+            return Reason.MOVED_MORE_DEVICE if after_s < before_s else Reason.MOVED_MORE_CLOUD
         if self._throughput.fps(now) < goal * (1 - ON_TARGET):
             return Reason.HELD_HYSTERESIS
-        if is_latency_limited:
-            return Reason.HELD_LATENCY
         return Reason.SOURCE_LIMITED if goal < self._target_fps else Reason.SETTLED
 
     # Dither: each frame takes one of the two.
@@ -309,23 +311,6 @@ class ThroughputScheduler:
         self._choices = {
             index: Choice(point=self._points[index], reason=self._reason) for index in shares
         }
-
-    # What to show.
-
-    def _record(self, now: float) -> None:
-        last = self._decisions[-1] if self._decisions else None
-        if last and last.reason is self._reason and now < last.at_s + 1:
-            return
-        decision = Decision(
-            at_s=now,
-            fps=self._throughput.fps(now),
-            target_fps=self._target_fps,
-            split=self._mean_split(),
-            reason=self._reason,
-        )
-        self._decisions.append(decision)
-        if len(self._decisions) > MAX_DECISIONS:
-            del self._decisions[1::2]
 
     def _mean_split(self) -> float:
         shares = self._mixture.shares

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import scheduler as scheduler_module
+from offload.scheduling import decisions
 from scheduler import (
     Choice,
     DeviceCosts,
@@ -258,14 +258,14 @@ def test_failed_frames_are_no_throughput_to_show() -> None:
 
 
 def test_decisions_stay_bounded_and_cover_the_whole_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scheduler_module, "MAX_DECISIONS", 20)
+    monkeypatch.setattr(decisions, "MAX_DECISIONS", 20)
     scheduler = make_scheduler()
     for second in range(1000):
         scheduler.choose(float(second))
-    decisions = scheduler.decisions()
-    assert len(decisions) <= 20
-    assert decisions[0].at_s == 0
-    assert decisions[-1].at_s >= 990
+    recorded = scheduler.decisions()
+    assert len(recorded) <= 20
+    assert recorded[0].at_s == 0
+    assert recorded[-1].at_s >= 990
 
 
 # What it refuses.

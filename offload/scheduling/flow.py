@@ -166,8 +166,8 @@ class DeviceTime:
 
     def __init__(self) -> None:
         self._frames = 0
-        self._taken_s = self._began_s = math.nan
-        self._before_s = math.nan
+        self._began_s = math.inf
+        self._taken_s = self._before_s = 0.0
         self._work_s = self._unseen_s = self._between_s = 0.0
         self._for_source_s = 0.0
         self._last: OperatingPoint | None = None
@@ -195,7 +195,7 @@ class DeviceTime:
 
     def step(self, now: float) -> Step:
         """Return what went on since the last call, up to the frame that is taken now."""
-        seconds = now - self._began_s if self._began_s == self._began_s else 0.0
+        seconds = max(0.0, now - self._began_s)
         self._source.fold(now)
         idle_s = 0.0 if self._source.lost_part > LOST_PART else self._for_source_s
         step = Step(

@@ -22,16 +22,12 @@ RARE: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What crosses at a point, as the mean of all frames; ``most_bytes`` of watched or others.
-
-    ``is_known`` says whether frames of both kinds, as far as there are any, crossed there lately.
-    """
+    """What crosses at a point, as the mean of all frames; ``most_bytes`` of watched or others."""
 
     mean_bytes: float
     most_bytes: float
     encode_s: float
     decode_s: float
-    is_known: bool
 
 
 class Messages:
@@ -39,7 +35,7 @@ class Messages:
 
     def __init__(self, points: Sequence[OperatingPoint]) -> None:
         self._kinds = (_Kind(points), _Kind(points))
-        self._weights = [(0, 1.0)]
+        self._weights = [(self._kinds[0], 1.0)]
 
     def add(self, index: int, costs: DeviceCosts) -> None:
         """Take in what would cross at each split, and what crossed at this point."""
@@ -52,31 +48,20 @@ class Messages:
 
     def fold(self, now: float, watched_part: float) -> None:
         """Take what was added into the means; ``watched_part`` is the share of watched frames."""
-        weights = ((0, 1 - watched_part), (1, watched_part))
+        plain, watched = self._kinds
+        weights = [(plain, 1 - watched_part), (watched, watched_part)]
         self._weights = [each for each in weights if each[1] > RARE]
-        for kind in self._kinds:
-            kind.fold(now)
-        for kind, other in zip(self._kinds, reversed(self._kinds), strict=True):
-            kind.estimate(now, other)
-
-    def lacking(self, index: int) -> bool | None:
-        """Return which frames should be tried at this point: watched ones, others, or any."""
-        lacking = [bool(kind) for kind, _ in self._weights if not self._kinds[kind].is_fresh[index]]
-        return lacking[0] if len(lacking) == 1 else None
+        for kind, other in ((plain, watched), (watched, plain)):
+            kind.fold(now, other)
 
     def message(self, index: int) -> Message:
         """Return what crosses at a point, as of the last `fold`."""
-        mean_bytes = most_bytes = encode_s = decode_s = 0.0
-        is_known = True
-        for each, weight in self._weights:
-            kind = self._kinds[each]
-            size = kind.sizes[index]
-            mean_bytes += weight * size
-            most_bytes = max(most_bytes, size)
-            encode_s += weight * kind.encode_s[index].value
-            decode_s += weight * kind.decode_s[index].value
-            is_known = is_known and kind.is_fresh[index]
-        return Message(mean_bytes, most_bytes, encode_s, decode_s, is_known)
+        return Message(
+            mean_bytes=sum(weight * kind.sizes[index] for kind, weight in self._weights),
+            most_bytes=max(kind.sizes[index] for kind, _ in self._weights),
+            encode_s=sum(weight * kind.encode_s[index].value for kind, weight in self._weights),
+            decode_s=sum(weight * kind.decode_s[index].value for kind, weight in self._weights),
+        )
 
 
 class _Kind:
@@ -90,7 +75,6 @@ class _Kind:
         self.encode_s = [Mean(SIZES_S) for _ in points]
         self.decode_s = [Mean(SIZES_S) for _ in points]
         self.sizes = [0.0] * len(points)
-        self.is_fresh = [True] * len(points)
 
     def add(self, index: int, costs: DeviceCosts) -> None:
         for split, size in costs.raw_bytes.items():
@@ -108,19 +92,21 @@ class _Kind:
         if raw:
             self._parts[index].add(costs.message_bytes / raw)
 
-    def fold(self, now: float) -> None:
+    def fold(self, now: float, other: "_Kind") -> None:
+        """Settle the bytes at each point; sizes that were never seen are those of ``other``."""
         for means in (self._raw_bytes.values(), self._parts, self.encode_s, self.decode_s):
             for mean in means:
                 mean.fold(now)
-
-    def estimate(self, now: float, other: "_Kind") -> None:
-        """Settle the bytes at each point; sizes that were never seen are those of the others."""
         for index, point in enumerate(self._points):
-            mine, part = self._raw_bytes[point.split], self._parts[index]
-            raw = mine.value if mine.is_known else other._raw_bytes[point.split].value
-            if point.encoding == RAW:
-                self.sizes[index] = raw
-                continue
-            self.is_fresh[index] = is_fresh = part.seen_s > now - STALE_S
-            left = part.value if part.is_known else UNTRIED_PART
-            self.sizes[index] = raw * left * (1.0 if is_fresh or not part.is_known else STALE_PART)
+            mine, others = self._raw_bytes[point.split], other._raw_bytes[point.split]
+            raw = mine.value if mine.is_known else others.value
+            self.sizes[index] = raw * self._part_left(index, now)
+
+    def _part_left(self, index: int, now: float) -> float:
+        """Return what an encoding leaves of the bytes: what it did lately, or might now."""
+        part = self._parts[index]
+        if self._points[index].encoding == RAW:
+            return 1.0
+        if not part.is_known:
+            return UNTRIED_PART
+        return part.value if part.seen_s > now - STALE_S else STALE_PART * part.value

@@ -159,7 +159,8 @@ def _share_within(one: Way, two: Way, limits: Sequence[float]) -> float | None:
     for base, end, limit in zip(one.loads, two.loads, limits, strict=True):
         room, slope = limit + TOLERANCE - base, end - base
         if slope > 0:
-            highest = min(highest, room / slope)
+            if room < highest * slope:
+                highest = room / slope
         elif room < 0:
             if slope > room:
                 return None

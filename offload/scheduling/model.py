@@ -26,8 +26,10 @@ from offload.scheduling.terms import (
 # How soon means follow.
 COSTS_S: Final = 1.0
 
-# A cloud is taken to be so much faster than the device until both ran the same task.
+# A cloud is taken to be so much faster than the device until both ran the same task; what both ran
+# counts against a tenth of a millisecond of that belief.
 CLOUD_SPEED_UP: Final = 10.0
+BELIEF_S: Final = 1e-4
 
 # The device is never taken to be quicker than this part of what its parts take.
 LEAST_STRETCH: Final = 0.5
@@ -67,7 +69,6 @@ class Estimate:
         latency_s: From capture to acknowledgement, of a frame that goes all the way.
         longest_s: The longest that such a frame takes on the link or in the cloud.
         most_bytes: Of its message.
-        is_known: Whether that rests on frames that crossed there.
     """
 
     loads_s: tuple[float, ...]
@@ -75,7 +76,6 @@ class Estimate:
     latency_s: float
     longest_s: float
     most_bytes: float
-    is_known: bool
 
 
 class Model:
@@ -119,10 +119,6 @@ class Model:
         """When the last task that may run on the device last did."""
         return self._device.means[self._points[-1].split - 1].seen_s
 
-    def lacking(self, index: int) -> bool | None:
-        """Return which frames should be tried at this point: watched ones, others, or any."""
-        return self._messages.lacking(index)
-
     def add_device(self, index: int, costs: DeviceCosts) -> None:
         """Take in what a frame took here."""
         self._device.add(costs.task_s)
@@ -146,8 +142,8 @@ class Model:
         """By how much more than its parts the device's work takes."""
         return self._stretch.value if self._stretch.is_known else 1.0
 
-    def add(self, index: int, seen: Observation) -> None:
-        """Take in what became of a frame."""
+    def add(self, index: int | None, seen: Observation) -> None:
+        """Take in what became of a frame at a point, or at none of ours."""
         for each in seen.cloud_times:
             if each.task < self._tasks:
                 self._cloud.means[each.task].add(each.seconds, each.runs)
@@ -156,7 +152,8 @@ class Model:
             self._ended[self._tasks if seen.ended_by is None else seen.ended_by] += 1
         if seen.cloud_load is not None:
             self._cloud_load.add(seen.cloud_load)
-        self._messages.add_decoding(index, seen)
+        if index is not None:
+            self._messages.add_decoding(index, seen)
         transfer_s = seen.transfer_s
         if transfer_s is not None and seen.transfer_bytes:
             self._seconds_per_byte.add(transfer_s / seen.transfer_bytes)
@@ -234,7 +231,6 @@ class Model:
             latency_s=latency_s,
             longest_s=max(whole_link_s, whole_cloud_s),
             most_bytes=message.most_bytes,
-            is_known=message.is_known,
         )
 
     def _task_seconds(self) -> tuple[list[float], list[float]]:
@@ -244,10 +240,8 @@ class Model:
         """
         pairs = list(zip(self._device.means, self._cloud.means, strict=True))
         both = [(here, there) for here, there in pairs if here.is_known and there.is_known]
-        in_cloud_s = sum(there.value for _, there in both)
-        speed_up = CLOUD_SPEED_UP
-        if in_cloud_s > 0:
-            speed_up = sum(here.value for here, _ in both) / in_cloud_s or CLOUD_SPEED_UP
+        here_s = sum(here.value for here, _ in both) + CLOUD_SPEED_UP * BELIEF_S
+        speed_up = here_s / (sum(there.value for _, there in both) + BELIEF_S)
         return (
             [here.value if here.is_known else there.value * speed_up for here, there in pairs],
             [there.value if there.is_known else here.value / speed_up for here, there in pairs],

@@ -1,7 +1,7 @@
 """Mix two points for a period: within all limits at the least cost, or else as light as can be."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from offload.scheduling.mixture import Mixture, Way, cheapest, lightest, worth_mixing
@@ -34,10 +34,10 @@ class Question:
     period_s: float
     present: frozenset[int]
 
-    def among_known(self) -> "Question":
-        """Return it for those points alone that frames have crossed at, if there are any."""
-        known = [index for index in self.allowed if self.estimates[index].is_known]
-        return replace(self, allowed=known or self.allowed)
+    def cost_s(self, mixture: Mixture) -> float:
+        """Return what a mixture costs the cloud by these estimates."""
+        one, two = (self.estimates[way.key].cost_s for way in (mixture.first, mixture.second))
+        return one + mixture.share * (two - one)
 
 
 def best_mixture(question: Question) -> Mixture:

@@ -19,31 +19,23 @@ EXPLORE_PART: Final = 0.01
 # and which part of it measuring may take.
 PADDING_BYTES: Final = 64 * 1024
 PROBE_AFTER_S: Final = 2.0
-PROBE_PART: Final = 0.05
-# How much faster an unmeasured link may have become.
+PROBE_PART: Final = 0.1
+# How much faster an unmeasured link may have become, and how much better a plan has to get by that.
 HOPE: Final = 4.0
-
-# How often a point is tried, and by how much better it has to promise to be.
-TRY_AFTER_S: Final = 0.5
 WORTH_IT: Final = 0.02
 
 
 class Probing:
-    """Finds out what is worth measuring, and keeps the choice for the next frame that suits."""
+    """Finds out what is worth measuring, and keeps the choice for the next frame."""
 
     def __init__(self, points: Sequence[OperatingPoint]) -> None:
         self._points = points
         self._choice: Choice | None = None
-        # Which frames suit: watched ones, others, or any.
-        self._watched: bool | None = None
-        self._explored_s = self._probed_s = self._tried_s = -math.inf
+        self._explored_s = self._probed_s = -math.inf
 
-    def take(self, *, watched: bool) -> Choice | None:
+    def take(self) -> Choice | None:
         """Return how to run this frame, once; None if it need not measure anything."""
-        choice = self._choice
-        if choice is None or self._watched not in (None, watched):
-            return None
-        self._choice = None
+        choice, self._choice = self._choice, None
         return choice
 
     def begin(self, now: float) -> None:
@@ -58,22 +50,17 @@ class Probing:
         Args:
             now: Monotonic device seconds.
             model: Says what was measured when.
-            question: What was planned for, points that were never tried among them.
+            question: What was planned for.
             mixture: What was planned.
         """
-        if self._choice is not None:
-            # No frame has suited it.
-            self._choice, self._tried_s = None, -math.inf
         self._explore(now, model, question)
         self._probe(now, model, question, mixture)
-        self._try(now, model, question, mixture)
 
     def _explore(self, now: float, model: Model, question: Question) -> None:
         widest = len(self._points) - 1
         widest_s = max(question.estimates[widest].loads_s[:DEVICE_LIMITS])
-        every_s = max(EXPLORE_AFTER_S, widest_s / EXPLORE_PART)
         unseen_s = now - max(model.last_task_s, self._explored_s)
-        if widest in question.allowed and unseen_s > every_s:
+        if widest in question.allowed and unseen_s > max(EXPLORE_AFTER_S, widest_s / EXPLORE_PART):
             self._explored_s = now
             self._set(widest)
 
@@ -82,21 +69,11 @@ class Probing:
         if now <= max(model.link_seen_s, self._probed_s) + pause_s:
             return
         self._probed_s = now
-        hoped = replace(question.among_known(), estimates=model.estimates(link_speed_up=HOPE))
+        hoped = replace(question, estimates=model.estimates(link_speed_up=HOPE))
         if is_better(best_mixture(hoped), mixture, by=WORTH_IT):
             self._set(mixture.first.key, padding_bytes=PADDING_BYTES)
 
-    def _try(self, now: float, model: Model, question: Question, mixture: Mixture) -> None:
-        untried = [i for i in question.allowed if not question.estimates[i].is_known]
-        if not untried or now <= self._tried_s + TRY_AFTER_S:
-            return
-        hoped = best_mixture(question)
-        indices = sorted(hoped.keys.intersection(untried))
-        if indices and is_better(hoped, mixture, by=WORTH_IT):
-            self._tried_s = now
-            self._set(indices[0])
-            self._watched = model.lacking(indices[0])
-
     def _set(self, index: int, *, padding_bytes: int = 0) -> None:
-        point, self._watched = self._points[index], None
-        self._choice = Choice(point=point, padding_bytes=padding_bytes, reason=Reason.PROBING)
+        self._choice = Choice(
+            point=self._points[index], padding_bytes=padding_bytes, reason=Reason.PROBING
+        )

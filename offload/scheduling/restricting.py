@@ -45,12 +45,14 @@ class Restrictions:
         self._largest_bytes = TOO_LARGE_PART * seen.message_bytes
         self._largest_until_s = seen.at_s + TOO_LARGE_S
 
-    def fitting(self, estimates: Sequence[Estimate], now: float) -> list[int]:
-        """Return the points whose messages are not too large; if none is, the last one."""
+    def fitting(
+        self, estimates: Sequence[Estimate], indices: Sequence[int], now: float
+    ) -> list[int]:
+        """Return those of the points whose messages are not too large; the last one if none is."""
         if now > self._largest_until_s:
             self._largest_bytes = math.inf
-        fitting = [i for i, each in enumerate(estimates) if each.most_bytes < self._largest_bytes]
-        return fitting or [len(estimates) - 1]
+        fitting = [i for i in indices if estimates[i].most_bytes < self._largest_bytes]
+        return fitting or [indices[-1]]
 
     def quick(self, estimates: Sequence[Estimate], indices: Sequence[int]) -> list[int]:
         """Return those of the points that keep to the latency; if none does, the quickest."""

@@ -86,7 +86,7 @@ class Observation:
     Attributes:
         at_s: When the device learned it, monotonic device seconds: the same for all frames of one
             acknowledgement, so that a burst is seen as one.
-        point: As it was chosen. Others (of an earlier run's frames) count as throughput only.
+        point: As it was chosen. Of others (an earlier run's) all counts but the decoding.
         watched: Whether tasks on demand ran.
         ending: How it ended.
         ended_by: Index of the task that filtered it or raised; None if all tasks ran.

@@ -11,10 +11,9 @@ LOWEST: Final = -0.1
 HIGHEST: Final = 1.0
 MOST_STEP_S: Final = 0.15
 
-# A device that waits for its source could do less in the cloud: it is asked for so much less at a
-# time, down to 3 % below the goal.
+# A device that waits for its source could do less in the cloud: it is asked for so much less each
+# time.
 RELAX: Final = 0.01
-RELAXED: Final = -0.03
 
 
 class Trim:
@@ -31,7 +30,7 @@ class Trim:
 
     def relax(self) -> None:
         """Ask for a little less: the device had time to wait."""
-        self._integral = max(min(self._integral, RELAXED), self._integral - RELAX)
+        self._integral = max(LOWEST, self._integral - RELAX)
 
     def update(self, error: float) -> None:
         """Add what answers the present error, a part of the goal."""

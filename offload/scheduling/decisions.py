@@ -1,0 +1,33 @@
+"""Keep what was decided, for a summary at the end of the run."""
+
+from typing import Final
+
+from offload.scheduling.terms import Decision
+
+# One decision a second for almost three hours. Past it every second one goes, so that a run of
+# days still ends with a summary that covers all of it and can be read.
+MAX_DECISIONS: Final = 10_000
+
+# One without a change is kept so often.
+RECORDED_EVERY_S: Final = 1.0
+
+
+class Decisions:
+    """The decisions of a run, as many as can be read."""
+
+    def __init__(self) -> None:
+        self._decisions: list[Decision] = []
+
+    def add(self, decision: Decision) -> None:
+        """Keep it if its reason is new, or if the last one is a second old."""
+        last = self._decisions[-1] if self._decisions else None
+        is_same = last is not None and last.reason is decision.reason
+        if last and is_same and decision.at_s < last.at_s + RECORDED_EVERY_S:
+            return
+        self._decisions.append(decision)
+        if len(self._decisions) > MAX_DECISIONS:
+            del self._decisions[1::2]
+
+    def all(self) -> tuple[Decision, ...]:
+        """Return them, oldest first."""
+        return tuple(self._decisions)
