@@ -1,6 +1,6 @@
-"""Steering a device while it runs: what operators ask for, and what devices are told and say. Pure.
+"""Steering a device while it runs: what operators ask for, and what devices are told and say.
 
-All of it travels as control messages (PROTOCOL.md, section 8). An operator sends an
+Pure. All of it travels as control messages (PROTOCOL.md, section 8). An operator sends an
 `OperatorRequest` to the cloud; the cloud passes its change on to devices, each as a
 `SteeringRequest`; a device answers with its `SteeringState`; the operator gets a `Steered`.
 

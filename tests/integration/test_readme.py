@@ -305,6 +305,14 @@ def test_the_option_tables_name_the_options_that_exist_and_no_other(
     assert len(named) == len(set(named))
 
 
+def test_the_options_that_steer_are_those_that_there_are() -> None:
+    text = section("### Change the target while it runs")
+    command = [sys.executable, "-m", "offload.control", "-h"]
+    helped = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    usage = helped.stdout.split("options:", 1)[0]
+    assert set(_OPTION.findall(usage)) - {"-h", "--version"} <= set(_OPTION.findall(text))
+
+
 def test_the_verbs_of_the_emulation_are_those_that_there_are() -> None:
     command = [sys.executable, "-m", "offload.emulation", "-h"]
     helped = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
