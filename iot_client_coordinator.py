@@ -241,7 +241,8 @@ class DeviceRun:
             window=options.window,
             max_latency_s=options.max_latency_s or math.inf,
         )
-        start = next(point for point in points if point.split == options.split)
+        # Nothing is known of the link yet, so the first frames are made as small as they can be.
+        start = next(point for point in reversed(points) if point.split == options.split)
         return ThroughputScheduler(points, options.target_fps, config, start)
 
     def _open_source(self) -> Capture:

@@ -2,7 +2,7 @@
 
 The target FPS is met with as little cloud time per frame as possible. Three steps:
 
-*Plan*, twice a second: from what finished frames cost, estimate what every operating point takes of
+*Plan*, four times a second: from what frames took, estimate what every operating point takes of
 the device, the link and the cloud, and mix the two points that keep within all three at the least
 cost. *Trim*: what no estimate explains is a deficit of frames, and its integral asks the plan for a
 little more or less. *Dither*: each frame takes one of the two points, so that each point's count
@@ -117,12 +117,13 @@ class ThroughputScheduler:
         self._watched_part = 0.0
         self._next_plan_s = -math.inf
         self._decisions = Decisions()
-        self._window = self._config.window
+        # Before the link is known, few frames: they may have to wait for each other there.
+        self._window = self._restrictions.window(fps=0.0, latency_s=0.0)
         self._reason = Reason.COLD_START
         self.target_fps = target_fps
-        first = Way(len(self._points) - 1 if start is None else self._index_of[start], (0.0,), 0.0)
-        self._dithers = (Dither({first.key: 1.0}), Dither({first.key: 1.0}))
-        self._mixture = Mixture(first, first, 0.0)
+        first = len(self._points) - 1 if start is None else self._index_of[start]
+        self._dithers = (Dither({first: 1.0}), Dither({first: 1.0}))
+        self._mixture = _all_at(first)
         self._apply()
 
     def choose(self, now: float, *, watched: bool = False) -> Choice:
@@ -153,7 +154,6 @@ class ThroughputScheduler:
     def observe(self, observation: Observation) -> None:
         """Learn what became of a frame; call it in the order of ``at_s``, once per frame."""
         self._throughput.add(observation)
-        self._restrictions.add(observation)
         # What it says of the cloud and the link holds for all frames of its acknowledgement.
         self._model.add(self._index_of.get(observation.point), observation)
         if observation.ending is Ending.TOO_LARGE:
@@ -185,11 +185,15 @@ class ThroughputScheduler:
         Raises:
             ValueError: No point has this split.
         """
-        splits = sorted({point.split for point in self._points})
+        splits = [point.split for point in self._points]
         if split not in splits:
-            raise ValueError(f"split is {split}, expected one of {splits}")
+            raise ValueError(f"split is {split}, expected one of {sorted(set(splits))}")
         self._pinned = split
         self._next_plan_s = -math.inf
+        self._probing.take()
+        # Until the next plan, which may find an encoding.
+        self._mixture = _all_at(splits.index(split))
+        self._apply()
 
     def release(self) -> None:
         """Choose freely again after `pin`."""
@@ -219,7 +223,8 @@ class ThroughputScheduler:
         if self._config.workers == 1 and step.frames > 0:
             self._model.add_overhead(step.unseen_s, step.frames)
         if self._throughput.frames < FIRST_FRAMES:
-            self._probing.begin(now)
+            if self._pinned is None:
+                self._probing.begin(now)
         elif self._throughput.is_stalled(now):
             self._reason = Reason.STALLED
         else:
@@ -231,15 +236,7 @@ class ThroughputScheduler:
             self._update_trim(step, goal, estimates)
             self._plan(now, goal, estimates)
         self._apply()
-        self._decisions.add(
-            Decision(
-                at_s=now,
-                fps=self._throughput.fps(now),
-                target_fps=self._target_fps,
-                split=self._mean_split(),
-                reason=self._reason,
-            )
-        )
+        self._decisions.add(self.state(now))
 
     # Trim: ask for a little more or less than the goal.
 
@@ -315,3 +312,8 @@ class ThroughputScheduler:
     def _mean_split(self) -> float:
         shares = self._mixture.shares
         return sum(share * self._points[index].split for index, share in shares.items())
+
+
+def _all_at(index: int) -> Mixture:
+    way = Way(index, (0.0,), 0.0)
+    return Mixture(way, way, 0.0)

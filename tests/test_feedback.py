@@ -120,7 +120,6 @@ def test_the_rest_is_told_with_the_acknowledgement() -> None:
             transfer_bytes=300,
             round_trip_s=2.0,
             residence_s=0.5,
-            latency_s=3.0,
             cloud_times=[TaskTime(task=2, runs=1, seconds=0.25)],
             cloud_load=0.5,
         )
@@ -135,7 +134,6 @@ def test_the_cloud_s_times_are_told_once_for_a_run_of_frames() -> None:
     seen = device.finish(ended(3, Outcome.FILTERED, count=3, task="find"))
     assert [len(each.cloud_times) for each in seen] == [1, 0, 0]
     assert {each.ended_by for each in seen} == {1}
-    assert [each.latency_s for each in seen] == [7.0, 6.0, 5.0]
     assert {each.round_trip_s for each in seen} == {None}
 
 

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from time import perf_counter
 
 import pytest
@@ -188,6 +189,14 @@ def test_a_pinned_split_takes_all_frames_until_it_is_released() -> None:
     assert scheduler.state(now).reason is not Reason.PINNED
 
 
+def test_a_split_that_is_pinned_before_anything_is_known_takes_all_frames() -> None:
+    scheduler = make_scheduler()
+    scheduler.choose(0.0)
+    scheduler.pin(2)
+    choices = [scheduler.choose(0.1 * frame) for frame in range(200)]
+    assert {choice.point.split for choice in choices} == {2}
+
+
 def test_only_a_split_that_there_is_can_be_pinned() -> None:
     with pytest.raises(ValueError, match=r"split is 7, expected one of \[1, 2"):
         make_scheduler().pin(7)
@@ -231,6 +240,52 @@ def test_a_point_whose_messages_are_too_large_is_left_out_at_once_and_tried_agai
     assert failing[0] == 0
     assert not [at_s for at_s in failing if 1 < at_s < 29]
     assert [at_s for at_s in failing if at_s > 29]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    task: int
+    runs: int = 1
+    seconds: float = 0.005
+
+
+def test_a_task_that_became_cheap_here_while_it_ran_in_the_cloud_is_found_out() -> None:
+    scheduler = make_scheduler(target_fps=20.3)
+    now, taken = 0.0, list[tuple[float, int]]()
+    for seq in range(1000):
+        choice = scheduler.choose(now)
+        split = choice.point.split
+        taken.append((now, split))
+        task_s = dict.fromkeys(range(split), TASK_S)
+        if split == 6:
+            task_s[5] = 0.05 if now < 20 else 0.001
+        now += sum(task_s.values())
+        scheduler.observe_device(
+            DeviceCosts(seq=seq, captured_s=now, point=choice.point, task_s=task_s)
+        )
+        times = [Times(task=task) for task in range(split, 7)]
+        scheduler.observe(Observation(at_s=now, point=choice.point, cloud_times=times))
+    assert [split for at_s, split in taken if 10 < at_s < 20].count(6) < 5
+    assert [split for at_s, split in taken if 30 < at_s < 40].count(6) > 100
+
+
+def test_the_first_acknowledgement_may_be_a_burst() -> None:
+    scheduler = make_scheduler()
+    choices = [scheduler.choose(0.01 * seq) for seq in range(10)]
+    for seq, choice in enumerate(choices):
+        feed(scheduler, choice, at_s=0.2, seq=seq)
+    scheduler.choose(0.2)
+    assert scheduler.state(0.2).fps == 0
+    assert scheduler.state(0.2).reason is not Reason.COLD_START
+
+
+def test_frames_of_an_earlier_run_count_as_throughput() -> None:
+    scheduler = make_scheduler()
+    other = OperatingPoint(split=3, encoding="of an earlier run")
+    for seq in range(40):
+        scheduler.choose(seq / 20)
+        scheduler.observe(Observation(at_s=seq / 20, point=other))
+    assert scheduler.state(2).fps == pytest.approx(20, rel=0.05)
 
 
 def test_stall_moves_nothing_and_says_so() -> None:

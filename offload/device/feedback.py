@@ -121,12 +121,11 @@ class Feedback:
             cloud_load: Part of the cloud's processors in use.
         """
         outcome = delivered.outcome
-        for place, seq in enumerate(range(outcome.first, outcome.stop)):
+        for seq in range(outcome.first, outcome.stop):
             chosen = self._chosen.pop(seq, None)
             if chosen is None or outcome.outcome is Outcome.DROPPED:
                 continue
             sent_s = delivered.sent_s
-            times = delivered.captured_s
             yield Observation(
                 at_s=delivered.finished_s,
                 point=chosen.point,
@@ -139,7 +138,6 @@ class Feedback:
                 transfer_bytes=delivered.message_bytes,
                 round_trip_s=None if sent_s is None else delivered.finished_s - sent_s,
                 residence_s=delivered.residence_s,
-                latency_s=delivered.finished_s - times[place] if place < len(times) else None,
                 cloud_times=task_times,
                 cloud_load=cloud_load,
             )

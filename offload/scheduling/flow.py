@@ -18,7 +18,7 @@ STALL_S: Final = 1.5
 STALL_GAPS: Final = 6
 
 # Over how many frames the source's rate is measured, and how long it is believed.
-SOURCE_FRAMES: Final = 48
+SOURCE_FRAMES: Final = 96
 SOURCE_S: Final = 10.0
 
 # An interval so many times that between frames that were waited for is not the source's: a camera's
@@ -28,8 +28,8 @@ LATE: Final = 1.5
 # A device that waits for its source for more than this part of the time is idle now and then ...
 WAITING_PART: Final = 0.003
 # ... but not where frames are lost or late: a throttled device has no time between two frames that
-# it waits for. One of some dozens may be late all the same.
-LOST_PART: Final = 0.025
+# it waits for.
+LOST_PART: Final = 0.006
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

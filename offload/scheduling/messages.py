@@ -56,12 +56,14 @@ class Messages:
 
     def message(self, index: int) -> Message:
         """Return what crosses at a point, as of the last `fold`."""
-        return Message(
-            mean_bytes=sum(weight * kind.sizes[index] for kind, weight in self._weights),
-            most_bytes=max(kind.sizes[index] for kind, _ in self._weights),
-            encode_s=sum(weight * kind.encode_s[index].value for kind, weight in self._weights),
-            decode_s=sum(weight * kind.decode_s[index].value for kind, weight in self._weights),
-        )
+        mean_bytes = most_bytes = encode_s = decode_s = 0.0
+        for kind, weight in self._weights:
+            size = kind.sizes[index]
+            mean_bytes += weight * size
+            most_bytes = max(most_bytes, size)
+            encode_s += weight * kind.encode_s[index].value
+            decode_s += weight * kind.decode_s[index].value
+        return Message(mean_bytes, most_bytes, encode_s, decode_s)
 
 
 class _Kind:

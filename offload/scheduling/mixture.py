@@ -135,12 +135,15 @@ def lightest(ways: Sequence[Way], present: frozenset[int] = frozenset()) -> Mixt
     """
     best: Mixture | None = None
     least = math.inf
-    for one, two in _pairs(ways):
+    # The lightest ones first: they soon show that most of the others need no look.
+    for one, two in _pairs(sorted(ways, key=lambda way: max(way.loads))):
         # No share gets below the smaller one of both ends, in any load.
         if max(map(min, one.loads, two.loads)) > KEEP_LIGHTER * least:
             continue
         mixture = Mixture(one, two, _lightest_share(one, two))
-        load = mixture.load / (KEEP_LIGHTER if present == mixture.keys else 1)
+        load = mixture.load
+        if present == {one.key, two.key}:
+            load /= KEEP_LIGHTER
         if load < least:
             best, least = mixture, load
     assert best is not None, "there is a way"

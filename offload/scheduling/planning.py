@@ -50,11 +50,12 @@ def best_mixture(question: Question) -> Mixture:
         loads = tuple([load_s / period_s for load_s in each.loads_s])
         ways.append(Way(index, loads, each.cost_s, each.longest_s > hold_up_s))
     few, present = worth_mixing(ways), question.present
-    return (
-        cheapest(few, WITH_ROOM, present)
-        or cheapest(few, WITHOUT, present)
-        or lightest(few, present)
-    )
+    mixture = cheapest(few, WITH_ROOM, present)
+    if mixture is None:
+        mixture = lightest(few, present)
+        if mixture.load <= 1:
+            mixture = cheapest(few, WITHOUT, present) or mixture
+    return mixture
 
 
 def is_better(one: Mixture, other: Mixture, *, by: float) -> bool:

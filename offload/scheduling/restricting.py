@@ -10,7 +10,7 @@ from offload.scheduling.terms import Observation, SchedulerConfig
 # A point that frames were too large for is left out for so long: what they contain changes. Sizes
 # are means, so a little less may be too large as well.
 TOO_LARGE_S: Final = 30.0
-TOO_LARGE_PART: Final = 0.98
+TOO_LARGE_PART: Final = 0.9
 
 # In flight is twice what the plan needs, and a few: more would only wait in line when the link
 # becomes slow, and all later frames behind them.
@@ -19,10 +19,6 @@ WINDOW_SPARE: Final = 4
 
 # What latencies spread: a point whose frames take longer in the mean cannot keep to a limit.
 LATENCY_SPREAD: Final = 1.25
-# The window follows the latency that is measured by steps of these factors.
-LATENCY_BACK: Final = 0.85
-LATENCY_ON: Final = 1.05
-LATENCY_LOW: Final = 0.8
 
 
 class Restrictions:
@@ -32,13 +28,6 @@ class Restrictions:
         self._config = config
         self._largest_bytes = math.inf
         self._largest_until_s = -math.inf
-        self._latencies_s: list[float] = []
-        self._latency_factor = 1.0
-
-    def add(self, seen: Observation) -> None:
-        """Take in how long a frame took."""
-        if seen.latency_s is not None and self._config.max_latency_s < math.inf:
-            self._latencies_s.append(seen.latency_s)
 
     def too_large(self, seen: Observation) -> None:
         """Leave out all points whose messages are as large, for a while."""
@@ -61,20 +50,11 @@ class Restrictions:
         return [index for index in indices if estimates[index].latency_s <= limit_s]
 
     def window(self, fps: float, latency_s: float) -> int:
-        """Return how many frames may be in flight, at so many a second that take so long each."""
+        """Return how many frames may be in flight, at so many a second that take so long each.
+
+        By Little's law a frame takes as long as the window is wide, over the frames per second.
+        """
         window = math.ceil(WINDOW_FACTOR * fps * latency_s) + WINDOW_SPARE + self._config.workers
         if self._config.max_latency_s < math.inf:
-            self._follow_latency()
-            window = min(window, int(self._latency_factor * self._config.max_latency_s * fps))
+            window = min(window, int(self._config.max_latency_s * fps))
         return max(1, min(self._config.window, window))
-
-    def _follow_latency(self) -> None:
-        limit_s, sorted_s = self._config.max_latency_s, sorted(self._latencies_s)
-        self._latencies_s = []
-        if not sorted_s:
-            return
-        slow_s = sorted_s[int(0.95 * (len(sorted_s) - 1))]
-        if slow_s > limit_s:
-            self._latency_factor *= LATENCY_BACK
-        elif slow_s < LATENCY_LOW * limit_s:
-            self._latency_factor = min(1.0, LATENCY_ON * self._latency_factor)

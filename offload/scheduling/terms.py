@@ -96,7 +96,6 @@ class Observation:
         transfer_bytes: What the link carried in that time, padding included.
         round_trip_s: From the beginning of its sending to ``at_s``; None if it was not sent.
         residence_s: From its last byte in to its acknowledgement out, in the cloud; None as above.
-        latency_s: From its capture to ``at_s``; None if unknown.
         cloud_times: What the tasks took in the cloud, of all frames since the last report.
         cloud_load: Part of the cloud's processors in use, by whomever; None if unknown.
     """
@@ -112,7 +111,6 @@ class Observation:
     transfer_bytes: int = 0
     round_trip_s: float | None = None
     residence_s: float | None = None
-    latency_s: float | None = None
     cloud_times: Sequence[TaskTime] = ()
     cloud_load: float | None = None
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from scheduler import Choice, DeviceCosts, Ending, Observation, OperatingPoint, Reason
-from tests.simulation.world import MBIT, Scenario, World
+from tests.simulation.world import MBIT, Scenario, World, receiving_s_per_byte
 
 # What a message takes beside its values.
 HEADER_BYTES = 200
@@ -99,6 +99,7 @@ class InFlight:
     """A frame whose acknowledgement is under way, and what it cost the cloud."""
 
     seen: Observation
+    captured_s: float
     cloud_s: float
 
 
@@ -140,6 +141,8 @@ class Plant:
         self._camera_frame = -1
         self._waited_for_room_s = 0.0
         self._answered_s = 0.0
+        # When the last ones were done, and what they took.
+        self._served: deque[tuple[float, float]] = deque(maxlen=20)
         self._sampled_s = -math.inf
         self._here: deque[tuple[float, DeviceCosts]] = deque()
         self.trace = Trace()
@@ -217,7 +220,7 @@ class Plant:
             if ended.seen.ending is Ending.FINISHED:
                 self.trace.finished_s.append(ended.seen.at_s)
                 self.trace.cloud_s.append(ended.cloud_s)
-                self.trace.latencies_s.append(ended.seen.latency_s or 0.0)
+                self.trace.latencies_s.append(ended.seen.at_s - ended.captured_s)
             else:
                 self.trace.failed += 1
 
@@ -256,12 +259,9 @@ class Plant:
         self._here.append((ready_s, here))
         seen = self._send(ready_s, choice, work, world, watched=watched)
         # What it took to decode is reported of some frames only.
-        seen = replace(
-            seen,
-            latency_s=seen.at_s - captured_s,
-            decode_s=work.decode_s if is_sampled else 0.0,
-        )
-        self._in_flight.append(InFlight(seen=seen, cloud_s=work.all_cloud_s))
+        seen = replace(seen, decode_s=work.decode_s if is_sampled else 0.0)
+        cloud_s = work.all_cloud_s + seen.transfer_bytes * receiving_s_per_byte(world)
+        self._in_flight.append(InFlight(seen=seen, captured_s=captured_s, cloud_s=cloud_s))
         return now if free else ready_s
 
     def _work(self, point: OperatingPoint, world: World, *, watched: bool) -> "Work":
@@ -326,7 +326,6 @@ class Plant:
         back_s = scenario.round_trip_s / 2
         back_s = back_s if every_s else self._noisy(back_s)
         at_s = self._acknowledged_s = max(self._acknowledged_s, answered_s + back_s)
-        own_part = work.all_cloud_s * world.target_fps / scenario.cloud_workers
         return Observation(
             at_s=at_s,
             point=choice.point,
@@ -342,15 +341,22 @@ class Plant:
                 TaskSeconds(task=task, runs=1, seconds=seconds)
                 for task, seconds in work.cloud_s.items()
             ],
-            cloud_load=min(1.0, world.busy_part + own_part),
+            cloud_load=min(1.0, world.busy_part + self._own_part()),
         )
 
     def _serve(self, arrived_s: float, work: "Work", busy_part: float) -> float:
         """Return when the cloud has done its part; others hold it up."""
         place = self._cloud_workers.index(min(self._cloud_workers))
         began_s = max(arrived_s, self._cloud_workers[place])
-        self._cloud_workers[place] = began_s + work.all_cloud_s / (1 - busy_part)
-        return self._cloud_workers[place]
+        served_s = self._cloud_workers[place] = began_s + work.all_cloud_s / (1 - busy_part)
+        self._served.append((served_s, work.all_cloud_s))
+        return served_s
+
+    def _own_part(self) -> float:
+        """Return how busy the cloud was with the last frames."""
+        seconds = sum(cloud_s for _, cloud_s in self._served)
+        span_s = self._served[-1][0] - self._served[0][0] if self._served else 0.0
+        return seconds / span_s / self._scenario.cloud_workers if span_s > 0 else 0.0
 
 
 @dataclass(slots=True, kw_only=True)

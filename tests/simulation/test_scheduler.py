@@ -4,7 +4,9 @@
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
 from statistics import fmean, median
+from typing import Final
 
 import pytest
 
@@ -15,7 +17,8 @@ from tests.simulation.plant import Plant, Trace
 from tests.simulation.scenarios import random_scenario, scenarios
 from tests.simulation.world import Scenario
 
-SCENARIOS = scenarios()
+SCENARIOS: Final = scenarios()
+SEEDS: Final = range(4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,15 +31,12 @@ class Limits:
     error: float = 1.0
 
 
-STEADY = Limits(under=0.03, cloud=1.02)
-STEP = Limits(under=0.05, cloud=1.03, settling_s=4.0)
+STEADY: Final = Limits(under=0.03, cloud=1.02)
+STEP: Final = Limits(under=0.05, cloud=1.03, settling_s=4.0)
 
-# What was asked of the scheduler, and for the last ones what it does.
-LIMITS = {
+# What was asked of the scheduler.
+ASKED: Final = {
     "steady": STEADY,
-    "started in the cloud": STEADY,
-    "long way": STEADY,
-    "too large": STEADY,
     "slow server": STEADY,
     "CPU step": STEP,
     "heating": STEP,
@@ -46,49 +46,59 @@ LIMITS = {
     "bursty link": Limits(under=0.34, cloud=1.05),
     "above camera": Limits(under=0.03, cloud=1.03, error=0.01),
     "hidden load": Limits(settling_s=4.0, cloud=1.03, error=0.02),
-    "content ends frames": STEP,
-    "two workers": STEP,
-    "link drop, encoded": Limits(under=0.13, cloud=1.2, settling_s=8.0, error=0.02),
-    "watched": Limits(under=0.08, cloud=1.15),
 }
 
+# What it does besides, with a little room.
+DOES: Final = {
+    "started in the cloud": STEADY,
+    "long way": STEADY,
+    "too large": STEADY,
+    "content ends frames": STEP,
+    "two workers": STEP,
+    "above camera, newest": Limits(under=0.03, cloud=1.03, error=0.01),
+    "throttled": Limits(under=0.13, cloud=1.08, settling_s=4.0, error=0.02),
+    "link drop, encoded": Limits(under=0.14, cloud=1.18, settling_s=8.0, error=0.02),
+    "watched": Limits(under=0.10, cloud=1.06),
+    "bursts of acknowledgements": Limits(cloud=1.03, error=0.01),
+}
+LIMITS: Final = ASKED | DOES
 
-def check(scores: list[Score], limits: Limits, *, slack: float = 0.0) -> None:
-    assert fmean(each.under for each in scores) <= limits.under + slack
-    assert fmean(each.cloud for each in scores) <= limits.cloud + slack
-    assert fmean(each.settling_s for each in scores) <= limits.settling_s
-    assert abs(fmean(each.error for each in scores)) <= limits.error
+
+@cache
+def scores(name: str) -> list[Score]:
+    return [judge(SCENARIOS[name], seed=seed) for seed in SEEDS]
 
 
-# One seed alone has a percent or two of luck.
-@pytest.mark.parametrize("name", LIMITS)
-def test_a_scenario_costs_no_more_than_was_asked(name: str) -> None:
-    check([judge(SCENARIOS[name], seed=1)], LIMITS[name], slack=0.02)
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("name", LIMITS)
 def test_four_seeds_of_a_scenario_cost_no_more_than_was_asked(name: str) -> None:
-    check([judge(SCENARIOS[name], seed=seed) for seed in range(4)], LIMITS[name])
+    limits = LIMITS[name]
+    assert fmean(each.under for each in scores(name)) <= limits.under
+    assert fmean(each.cloud for each in scores(name)) <= limits.cloud
+    assert fmean(each.settling_s for each in scores(name)) <= limits.settling_s
+    assert abs(fmean(each.error for each in scores(name))) <= limits.error
 
 
 # Those from 0 to 49 were looked at while the scheduler was written.
-UNTUNED = 1000
+UNTUNED: Final = 1000
 
 
-def check_random(scores: list[Score]) -> None:
-    assert fmean(each.under for each in scores) <= 0.10
-    assert fmean(each.settling_s for each in scores) <= 4.0
-    assert median(each.cloud for each in scores) <= 1.02
+def check_random(found: list[Score]) -> None:
+    assert fmean(each.under for each in found) <= 0.10
+    assert fmean(each.settling_s for each in found) <= 4.0
+    assert median(each.cloud for each in found) <= 1.02
 
 
 def test_pipelines_that_nobody_tuned_on_are_mastered() -> None:
-    check_random([judge(random_scenario(seed)) for seed in range(UNTUNED, UNTUNED + 12)])
+    check_random([judge(random_scenario(seed)) for seed in range(UNTUNED, UNTUNED + 16)])
 
 
 @pytest.mark.slow
-def test_fifty_pipelines_that_nobody_tuned_on_are_mastered() -> None:
-    check_random([judge(random_scenario(seed)) for seed in range(UNTUNED, UNTUNED + 50)])
+@pytest.mark.parametrize("first", [1000, 5000])
+def test_fifty_pipelines_that_nobody_tuned_on_are_mastered(first: int) -> None:
+    check_random([judge(random_scenario(seed)) for seed in range(first, first + 50)])
+
+
+# What it is compared with.
 
 
 @pytest.mark.parametrize("name", ["trap", "link drop"])
@@ -104,17 +114,29 @@ def test_an_oracle_holds_the_target_wherever_that_can_be_done() -> None:
         assert judge(SCENARIOS[name], "oracle").under < 0.05
 
 
+# What cannot be reached.
+
+
 def steered(scenario: Scenario, *, seed: int = 1) -> tuple[ThroughputScheduler, Trace]:
     scheduler = planner(scenario)
     return scheduler, Plant(scenario, seed=seed).run(scheduler)
 
 
-def test_target_out_of_reach_is_served_as_well_as_can_be_without_hunting() -> None:
+@pytest.mark.parametrize("seed", SEEDS)
+def test_target_out_of_reach_is_served_as_well_as_can_be_without_hunting(seed: int) -> None:
     scenario = SCENARIOS["infeasible"]
-    scheduler, trace = steered(scenario)
+    scheduler, trace = steered(scenario, seed=seed)
     assert trace.fps(5, 60) >= 0.98 * Oracle(scenario).best_fps(30)
-    assert judge(scenario).pair_changes <= 3
+    assert judge(scenario, seed=seed).pair_changes <= 3
     assert scheduler.state(60).reason in (Reason.INFEASIBLE_DEVICE, Reason.INFEASIBLE_LINK)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_cloud_that_others_keep_busy_gets_no_more_work_than_it_can_do(seed: int) -> None:
+    scenario = SCENARIOS["busy server"]
+    _, trace = steered(scenario, seed=seed)
+    assert trace.fps(26, 40) >= 0.9 * Oracle(scenario).best_fps(30)
+    assert trace.fps(46, 60) >= 0.97 * 40
 
 
 @pytest.mark.parametrize("name", ["above camera", "above camera, newest"])
@@ -130,7 +152,10 @@ def test_throttled_device_that_loses_frames_while_it_waits_is_not_taken_for_idle
     assert trace.fps(25, 40) >= 0.95 * 18
     positions = [each.split for each in scheduler.decisions() if 25 < each.at_s < 40]
     before = [each.split for each in scheduler.decisions() if 10 < each.at_s < 20]
-    assert fmean(positions) < fmean(before)
+    assert fmean(positions) < fmean(before) - 0.5
+
+
+# Sizes, latency, and how things are reported.
 
 
 def test_frames_that_are_too_large_are_not_sent_for_ever() -> None:
@@ -154,11 +179,29 @@ def test_points_that_take_too_long_are_left_out_and_that_is_said() -> None:
     assert Reason.HELD_LATENCY in {each.reason for each in scheduler.decisions()}
 
 
+def test_link_that_becomes_slow_holds_few_frames_up() -> None:
+    _, trace = steered(SCENARIOS["link drop, encoded"])
+    assert trace.latency_s(24, 40) < 0.5
+
+
 def test_link_that_nothing_large_crosses_is_measured_again() -> None:
     scenario = SCENARIOS["link drop, encoded"]
     _, trace = steered(scenario)
     assert trace.cloud_s_per_frame(48, 60) < 1.5 * trace.cloud_s_per_frame(10, 20)
     assert [each for each in trace.taken if each.padding_bytes and each.at_s > 20]
+
+
+def test_server_that_acknowledges_seldom_is_not_taken_for_a_slow_one() -> None:
+    scenario = SCENARIOS["bursts of acknowledgements"]
+    for seed in SEEDS:
+        _, trace = steered(scenario, seed=seed)
+        assert trace.fps(5, 60) >= 0.985 * 40
+
+
+def test_frames_that_end_on_the_device_and_are_acknowledged_late_still_count() -> None:
+    scenario = replace(SCENARIOS["content ends frames"], acknowledged_every_s=0.4)
+    _, trace = steered(scenario)
+    assert trace.fps(25, 40) == pytest.approx(20, rel=0.03)
 
 
 def test_same_observations_give_the_same_choices() -> None:

@@ -177,5 +177,16 @@ def expected(scenario: Scenario, world: World, points: Sequence[OperatingPoint])
 def cloud_costs(scenario: Scenario, world: World, points: Sequence[OperatingPoint]) -> Floats:
     """Return the mean seconds of the cloud's processors per frame at each point."""
     own_part = 1 - world.busy_part
-    costs: Floats = expected(scenario, world, points)[3] * scenario.cloud_workers * own_part
+    means = expected(scenario, world, points)
+    rate = world.link_mbit * MBIT
+    costs: Floats = means[3] * scenario.cloud_workers * own_part
+    costs += means[2] * rate * receiving_s_per_byte(world)
     return costs
+
+
+def receiving_s_per_byte(world: World) -> float:
+    """Return what receiving a byte takes the cloud: on a thin link it wakes up for each packet.
+
+    Measured on a server on loopback and in emulated networks: 9.2 ns at 20 Mbit/s, 1 ns at 400.
+    """
+    return min(0.05 / (world.link_mbit * MBIT), 9e-9)
