@@ -297,6 +297,15 @@ def test_the_json_has_every_round_and_no_word_that_json_does_not_know() -> None:
     assert all(each["is_met"] for each in plain["checks"])
 
 
+def test_where_no_fixed_split_is_the_best_the_one_that_is_least_short_is_shown() -> None:
+    scenario = replace(SCENARIOS["link"], target_fps=TARGET_FPS)
+    lasts_s = scenario.borders_s(QUICK)[-1]
+    runs = {FIXED[0]: [trace((lasts_s, 5.0), split=1)], FIXED[3]: [trace((lasts_s, 20.0))]}
+    comparison = Comparison(scenario, QUICK, runs)
+    assert comparison.best_fixed is None
+    assert comparison.nearest_fixed == 4
+
+
 def test_a_picture_is_drawn_of_up_to_three_runs(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is missing: ./run setup bench")
     from benchmarks.scheduler.pictures import draw
@@ -332,7 +341,11 @@ def test_the_device_program_runs_as_it_is_and_each_of_its_frames_is_written_down
         )
     assert ended.returncode == 0, ended.stderr
     written = json.loads(frames.read_text(encoding="utf-8"))
-    report = json.loads(summary.read_text(encoding="utf-8"))["frames"]
+    said = json.loads(summary.read_text(encoding="utf-8"))
+    report = said["frames"]
+    # Of the two only our scheduler writes down that it knows nothing yet.
+    begins = any(each["reason"] == "cold_start" for each in said["scheduler"])
+    assert begins is (chooser == "ours")
     assert len(written["chosen"]) == 60
     assert len(written["finished"]) == report["completed"] + report["filtered"] == 60
     assert all(0 < latency_s < WAIT_S for _, latency_s in written["finished"])

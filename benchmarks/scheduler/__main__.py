@@ -176,11 +176,11 @@ def _run_one(options: Options, scenario: Scenario, runner: Runner, number: int) 
 
 
 def _drawn(comparison: Comparison) -> dict[str, Trace]:
-    """Return the first round of ours, the rule and the best fixed split, as far as they ran."""
-    best = comparison.best_fixed
+    """Return the first round of ours, the rule and the nearest fixed split, as far as they ran."""
+    nearest = comparison.nearest_fixed
     shown = [
         *(each for each in (OURS, RULE) if each in comparison.traces),
-        *(each for each in comparison.traces if each.is_fixed and each.split == best),
+        *(each for each in comparison.traces if each.is_fixed and each.split == nearest),
     ]
     return {each.name: comparison.traces[each][0] for each in shown[: len(STYLES)]}
 

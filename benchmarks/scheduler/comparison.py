@@ -61,6 +61,13 @@ class Comparison:
         """The fixed split to beat; None if none reaches the target in every phase."""
         return best_fixed(self.fixed, target_fps=self._scenario.target_fps)
 
+    @property
+    def nearest_fixed(self) -> int | None:
+        """The best fixed split; if there is none, the one that is least short where it is most."""
+        if self.best_fixed is not None or not self.fixed:
+            return self.best_fixed
+        return max(self.fixed, key=lambda k: min(each.fps for each in self.fixed[k].phases))
+
     def checks(self) -> list[Check]:
         """Return what our scheduler was to show; empty unless it and fixed splits ran."""
         ours = self.scores.get(OURS)

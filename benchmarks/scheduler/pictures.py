@@ -68,7 +68,7 @@ def draw(scenario: Scenario, pace: Pace, traces: Mapping[str, Trace], path: Path
     for axes in (fps, split, cloud):
         _mark_phases(axes, scenario, pace)
     _name_phases(fps, scenario, pace)
-    fps.legend(loc="lower right", ncols=len(traces) + 1, framealpha=0.9)
+    figure.legend(*fps.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     watched = "every picture watched" if scenario.watched else "nobody watches"
     figure.suptitle(f"{scenario.name}: {scenario.target_fps:g} FPS wanted, {watched}")
     figure.savefig(path, dpi=_DOTS_PER_INCH)

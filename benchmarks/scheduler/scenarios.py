@@ -230,7 +230,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         Scenario(
             name="cpu",
             target_fps=150.0,
-            phases=tuple(Phase(cpu=cpu, rate_bit_s=400e6) for cpu in (0.5, 0.25, 0.5)),
+            phases=tuple(Phase(cpu=cpu, rate_bit_s=600e6) for cpu in (0.5, 0.25, 0.5)),
             watched=False,
             source="synthetic:320x240",
         ),
