@@ -108,7 +108,9 @@ class DeviceRun:
         self._scheduler: ThroughputScheduler | None = None
         self._steering: DeviceSteering | None = None
         self._feedback = Feedback(
-            app.pipeline.names, boundary_bytes=lambda work: work.boundary_bytes(app.pipeline)
+            app.pipeline.names,
+            encodings=self._point_encodings,
+            boundary_bytes=lambda work: work.boundary_bytes(app.pipeline),
         )
         self._waited_for_room_s = 0.0
         # Tasks that may share globals with their source run as they would in a plain loop.

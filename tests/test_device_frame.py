@@ -143,7 +143,7 @@ def test_a_frame_that_ends_here_says_how_and_by_which_task(
 def test_what_would_travel_is_known_at_each_split_that_the_frame_has_passed() -> None:
     device = Device()
     passed = device.run(device.frame(7, split=3, encodings={}))
-    assert passed.boundary_bytes(device.pipeline) == {3: 18}
+    assert passed.boundary_bytes(device.pipeline) == {3: {"half": 9, "total": 9}}
     filtered = device.run(device.frame(3, split=3, encodings={}))
     assert filtered.boundary_bytes(device.pipeline) == {}
 
@@ -159,7 +159,7 @@ def test_encodings_save_bytes_and_take_seconds() -> None:
     )
     pipeline = Pipeline([masks, count])
     frame.run_free(pipeline, pipeline.source.bind(), pipeline.bind())
-    assert frame.boundary_bytes(pipeline) == {1: 4096}
+    assert frame.boundary_bytes(pipeline) == {1: {"mask": 4096}}
     assert 4000 < frame.saved_bytes < 4096
     assert frame.encode_s > 0.0
 

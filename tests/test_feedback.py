@@ -1,14 +1,17 @@
 """What the scheduler is told of a frame comes from what was measured, and from nothing else."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pytest
 
 from offload.device.capture import Captured
+from offload.device.encoding_choice import EncodingMode
 from offload.device.feedback import SIZES_EVERY_S, Feedback
 from offload.device.outbox import Delivered
+from offload.device.point_encodings import PointEncodings
 from offload.executors.device_frame import DeviceFrame
 from offload.messages import Outcome, OutcomeRange, TaskTime
+from offload.values.encodings import PACKED, RAW, Encoding, parse
 from scheduler import Choice, DeviceCosts, Ending, Observation, OperatingPoint, Reason
 from task_interface import Context
 
@@ -27,15 +30,21 @@ def work(seq: int, *, captured_s: float = 0.0) -> DeviceFrame:
     return frame
 
 
-def sizes(_work: DeviceFrame) -> Mapping[int, int]:
-    return {1: 1000, 2: 100}
+def sizes(_work: DeviceFrame) -> Mapping[int, Mapping[str, int]]:
+    return {1: {"picture": 1000}, 2: {"picture": 60, "mask": 40}}
+
+
+def permitted(split: int, *, watched: bool) -> Mapping[str, Sequence[Encoding]]:
+    jpeg = (RAW, parse("jpeg")) if watched else (RAW,)
+    return {"picture": (RAW,)} if split == 1 else {"picture": jpeg, "mask": (RAW, PACKED)}
 
 
 class Device:
     """A device that has chosen how frames are run, and learns what became of them."""
 
     def __init__(self) -> None:
-        self.feedback = Feedback(TASKS, boundary_bytes=sizes)
+        encodings = PointEncodings(permitted, (1, 2), EncodingMode.AUTO)
+        self.feedback = Feedback(TASKS, encodings=encodings, boundary_bytes=sizes)
 
     def choose(self, seq: int, *, reason: Reason = Reason.SETTLED) -> None:
         captured = Captured(
@@ -80,6 +89,7 @@ def test_the_device_s_part_is_told_with_its_waits_apart_from_its_work() -> None:
         waited_for_room_s=1.5,
         task_s={0: 0.25, 1: 0.5},
         raw_bytes={1: 1000, 2: 100},
+        unencoded_bytes={OperatingPoint(split=2, encoding="lossless"): 60},
         message_bytes=100,
         encode_s=0.125,
     )

@@ -2,7 +2,7 @@
 
 Keeps what is known of a frame between its choice and its acknowledgement. Pure.
 
-    feedback = Feedback(pipeline.names, boundary_bytes=boundary_bytes)
+    feedback = Feedback(pipeline.names, encodings=..., boundary_bytes=...)
     feedback.chose(captured, choice, watched=False, waited_for_room_s=0.0)
     scheduler.observe_device(feedback.device_costs(work))           # its tasks here have run
     for each in feedback.observations(delivered, task_times, transfer_s=None, cloud_load=0.3):
@@ -15,6 +15,7 @@ from typing import Final
 
 from offload.device.capture import Captured
 from offload.device.outbox import Delivered
+from offload.device.point_encodings import PointEncodings, Way
 from offload.executors.device_frame import DeviceFrame
 from offload.messages import Outcome, TaskTime
 from scheduler import (
@@ -54,14 +55,21 @@ class Feedback:
 
     Args:
         tasks: Their tasks' names, in order.
-        boundary_bytes: Returns what a frame would take, unencoded, at each split that it passed.
+        encodings: How their values travel at each point.
+        boundary_bytes: Returns what each value of a frame takes, unencoded, that would cross at
+            each split that the frame passed.
     """
 
     def __init__(
-        self, tasks: Sequence[str], *, boundary_bytes: Callable[[DeviceFrame], Mapping[int, int]]
+        self,
+        tasks: Sequence[str],
+        *,
+        encodings: PointEncodings,
+        boundary_bytes: Callable[[DeviceFrame], Mapping[int, Mapping[str, int]]],
     ) -> None:
         """Start without frames."""
         self._index_of = {name: index for index, name in enumerate(tasks)}
+        self._encodings = encodings
         self._boundary_bytes = boundary_bytes
         self._chosen: dict[int, _Chosen] = {}
         self._next_sizes_s = 0.0
@@ -83,10 +91,11 @@ class Feedback:
         chosen = self._chosen.get(work.seq)
         if chosen is None:
             return None
-        raw_bytes: Mapping[int, int] = {}
+        sizes: Mapping[int, Mapping[str, int]] = {}
         if chosen.is_probe or work.captured_s >= self._next_sizes_s:
             self._next_sizes_s = work.captured_s + SIZES_EVERY_S
-            raw_bytes = self._boundary_bytes(work)
+            sizes = self._boundary_bytes(work)
+        raw_bytes = {split: sum(values.values()) for split, values in sizes.items()}
         chosen.message_bytes = work.payload_bytes
         if work.split in raw_bytes:
             # What travels in the envelope counts, too.
@@ -100,9 +109,22 @@ class Feedback:
             waited_for_room_s=chosen.waited_for_room_s,
             task_s=work.run.seconds,
             raw_bytes=raw_bytes,
+            unencoded_bytes=self._unencoded_bytes(sizes, watched=chosen.watched),
             message_bytes=chosen.message_bytes,
             encode_s=work.encode_s,
         )
+
+    def _unencoded_bytes(
+        self, sizes: Mapping[int, Mapping[str, int]], *, watched: bool
+    ) -> dict[OperatingPoint, int]:
+        found: dict[OperatingPoint, int] = {}
+        for split, values in sizes.items():
+            for way in self._encodings.names(split):
+                encoded = self._encodings.of(split, way, watched=watched)
+                unencoded = sum(size for name, size in values.items() if name not in encoded)
+                if way is not Way.RAW and unencoded:
+                    found[OperatingPoint(split=split, encoding=str(way))] = unencoded
+        return found
 
     def observations(
         self,

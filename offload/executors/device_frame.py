@@ -139,14 +139,15 @@ class DeviceFrame:
         trials = self.packed.trials if self.packed is not None else ()
         return sum(each.raw_bytes - each.travelled_bytes for each in trials)
 
-    def boundary_bytes(self, pipeline: Pipeline) -> dict[int, int]:
-        """Return what would travel, unencoded, at each split that the frame has passed."""
+    def boundary_bytes(self, pipeline: Pipeline) -> dict[int, dict[str, int]]:
+        """Return what would travel, unencoded, at each split that the frame passed, by value."""
         passed = max(self.run.seconds, default=0) if self.run.ended else self.split
         watched, values = self.context.watched, self.run.values
         return {
-            split: sum(
-                raw_bytes(values[name]) for name in pipeline.live_values(split, watched=watched)
-            )
+            split: {
+                name: raw_bytes(values[name])
+                for name in pipeline.live_values(split, watched=watched)
+            }
             for split in pipeline.splits
             if split <= passed
         }

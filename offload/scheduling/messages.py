@@ -72,7 +72,8 @@ class _Kind:
     def __init__(self, points: Sequence[OperatingPoint]) -> None:
         self._points = points
         self._raw_bytes = {point.split: Mean(SIZES_S) for point in points}
-        # Of the raw bytes, what is left of them at each point.
+        # Of the raw bytes, those that each point does not encode, and what is left of the others.
+        self._unencoded_bytes = [Mean(SIZES_S) for _ in points]
         self._parts = [Mean(SIZES_S) for _ in points]
         self.encode_s = [Mean(SIZES_S) for _ in points]
         self.decode_s = [Mean(SIZES_S) for _ in points]
@@ -82,6 +83,8 @@ class _Kind:
         for split, size in costs.raw_bytes.items():
             if split in self._raw_bytes:
                 self._raw_bytes[split].add(size)
+        if costs.raw_bytes:
+            self._add_unencoded(costs)
         if not costs.message_bytes:
             return
         self.encode_s[index].add(costs.encode_s)
@@ -91,18 +94,27 @@ class _Kind:
             mean.add(costs.message_bytes)
         # Raw sizes are told of some frames only; their mean does for the others.
         raw = costs.raw_bytes.get(point.split) or mean.value
-        if raw:
-            self._parts[index].add(costs.message_bytes / raw)
+        unencoded = costs.unencoded_bytes.get(point) or self._unencoded_bytes[index].value
+        if raw > unencoded:
+            self._parts[index].add((costs.message_bytes - unencoded) / (raw - unencoded))
+
+    def _add_unencoded(self, costs: DeviceCosts) -> None:
+        for mean, point in zip(self._unencoded_bytes, self._points, strict=True):
+            if point.split in costs.raw_bytes:
+                mean.add(costs.unencoded_bytes.get(point, 0))
 
     def fold(self, now: float, other: "_Kind") -> None:
         """Settle the bytes at each point; sizes that were never seen are those of ``other``."""
-        for means in (self._raw_bytes.values(), self._parts, self.encode_s, self.decode_s):
+        sizes = (self._raw_bytes.values(), self._unencoded_bytes, self._parts)
+        for means in (*sizes, self.encode_s, self.decode_s):
             for mean in means:
                 mean.fold(now)
         for index, point in enumerate(self._points):
             mine, others = self._raw_bytes[point.split], other._raw_bytes[point.split]
+            kind = self if mine.is_known else other
             raw = mine.value if mine.is_known else others.value
-            self.sizes[index] = raw * self._part_left(index, now)
+            unencoded = min(raw, kind._unencoded_bytes[index].value)
+            self.sizes[index] = unencoded + (raw - unencoded) * self._part_left(index, now)
 
     def _part_left(self, index: int, now: float) -> float:
         """Return what an encoding leaves of the bytes: what it did lately, or might now."""

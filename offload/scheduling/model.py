@@ -32,6 +32,11 @@ STRETCH_S: Final = 2.0
 CLOUD_SPEED_UP: Final = 10.0
 BELIEF_S: Final = 1e-4
 
+# So many frames at least are taken to get to every task. While there is nothing to see, and none
+# does, all points behind the last one that filters would cost the same: nothing, whatever will
+# cross there with the next thing that comes.
+LEAST_REACH: Final = 0.05
+
 # Receiving takes the cloud a twentieth of the time that the link takes, and 9 s for a gigabyte at
 # most: on a thin link it is woken up for each packet, on a quick one many come at a time. Measured:
 # 9.2 ns a byte at 20 Mbit/s, about 1 at 400.
@@ -178,7 +183,7 @@ class Model:
         """Return what every point takes, on a link that is so much faster than was measured."""
         config = self._config
         device_s, cloud_s = self._task_seconds()
-        reach = [mean.value if mean.is_known else 1.0 for mean in self._reach]
+        reach = [max(LEAST_REACH, mean.value) if mean.is_known else 1.0 for mean in self._reach]
         runs = [
             part * (self._watched_part if task in config.on_demand else 1.0)
             for task, part in enumerate(reach)

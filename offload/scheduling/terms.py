@@ -62,7 +62,10 @@ class DeviceCosts:
         waited_for_room_s: How long the device stood idle since the window was full. Waiting for a
             worker is not part of it.
         task_s: Seconds of each task that ran on the device, by its index from 0, without waiting.
-        raw_bytes: What would cross unencoded at each split that the frame passed, its own too.
+        raw_bytes: What would cross unencoded at each split that the frame passed, its own too. Of
+            some frames now and then, and of those that measure, will do.
+        unencoded_bytes: Of these, what is not encoded at the points where some values travel as
+            they are. The encodings there have not to be tried to know that.
         message_bytes: What crosses, without padding; 0 if it ended on the device.
         encode_s: Seconds to encode what crosses.
     """
@@ -75,6 +78,7 @@ class DeviceCosts:
     waited_for_room_s: float = 0.0
     task_s: Mapping[int, float] = field(default_factory=dict)
     raw_bytes: Mapping[int, int] = field(default_factory=dict)
+    unencoded_bytes: Mapping[OperatingPoint, int] = field(default_factory=dict)
     message_bytes: int = 0
     encode_s: float = 0.0
 

@@ -15,7 +15,7 @@ from tests.simulation.judging import Score, judge, planner, run
 from tests.simulation.others import Oracle
 from tests.simulation.plant import Plant, Trace
 from tests.simulation.scenarios import random_scenario, scenarios
-from tests.simulation.world import Scenario
+from tests.simulation.world import Phase, Scenario
 
 SCENARIOS: Final = scenarios()
 SEEDS: Final = range(4)
@@ -56,7 +56,7 @@ DOES: Final = {
     "content ends frames": STEP,
     "two workers": STEP,
     "above camera, newest": Limits(under=0.03, cloud=1.03, error=0.01),
-    "throttled": Limits(under=0.13, cloud=1.08, settling_s=4.0, error=0.02),
+    "throttled": Limits(under=0.13, cloud=1.1, settling_s=4.0, error=0.02),
     "link drop, encoded": Limits(under=0.14, cloud=1.18, settling_s=8.0, error=0.02),
     "watched": Limits(under=0.10, cloud=1.06),
     "bursts of acknowledgements": Limits(cloud=1.03, error=0.01),
@@ -173,9 +173,12 @@ def test_latency_stays_below_its_limit(limit_s: float) -> None:
 
 
 def test_points_that_take_too_long_are_left_out_and_that_is_said() -> None:
-    scenario = replace(SCENARIOS["link drop, encoded"], max_latency_s=0.15)
-    scheduler, trace = steered(scenario)
-    assert trace.latency_s(30, 40) < 0.15
+    # All that may run on the device would take 87 ms there, and be the cheapest.
+    steady = SCENARIOS["steady"]
+    world = replace(steady.world(0.0), target_fps=10.0)
+    phases = (Phase(begin_s=0.0, world=world),)
+    scheduler, trace = steered(replace(steady, phases=phases, max_latency_s=0.09))
+    assert trace.latency_s(30, 40) < 0.09
     assert Reason.HELD_LATENCY in {each.reason for each in scheduler.decisions()}
 
 
