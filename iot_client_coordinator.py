@@ -16,27 +16,22 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from offload.arguments import check_writable, report_error, write_summary
 from offload.collector import collect_rarely
 from offload.device.capture import Capture, Captured, Overload
+from offload.device.choosing import Choosing
 from offload.device.delivery import Delivery, open_local, open_uplink
 from offload.device.display import Display, check_screen
 from offload.device.drain import Drain, Interrupted
-from offload.device.encoding_choice import EncodingChoice
 from offload.device.ending import check_ended_well, say_what_is_kept
-from offload.device.feedback import Feedback
-from offload.device.link import LinkEstimate
 from offload.device.local_delivery import LocalDelivery
 from offload.device.options import Mode, Options, check_fits, parse
-from offload.device.outbox import Delivered
 from offload.device.pictures import PictureRate
-from offload.device.point_encodings import PointEncodings
 from offload.device.report import Progress, RunReport
 from offload.device.steering import DeviceSteering
 from offload.device.telemetry import RunTotals
@@ -49,12 +44,10 @@ from offload.executors.threads import Quickness
 from offload.load import LoadMeter
 from offload.loading import App, load_app
 from offload.logs import Mishaps, end_with_any_thread
-from offload.messages import Open, Outcome, OutcomeRange, TaskTime
+from offload.messages import Open, Outcome, OutcomeRange
 from offload.results import unpack_state
 from offload.results.writer import Finished, Snapshot, no_state, settle
 from offload.transport import machine_name
-from offload.values.encodings import Encoding
-from scheduler import OperatingPoint, SchedulerConfig, ThroughputScheduler
 from task_interface import BoundPipeline, BoundSource, Context, Pipeline, nobody_looks
 
 logger = logging.getLogger("device")
@@ -71,15 +64,6 @@ QUICK_IN_A_ROW: Final = 8
 
 # Longer than any decoder takes for one picture: what takes longer to read waits for its pictures.
 SLOW_READ_S: Final = 20e-3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Way:
-    """How one frame is run: ``encodings`` are None if it does not leave this device."""
-
-    split: int
-    encodings: Mapping[str, Encoding] | None
-    padding_bytes: int = 0
 
 
 class DeviceRun:
@@ -100,19 +84,8 @@ class DeviceRun:
         self._load = LoadMeter()
         self._pictures = PictureRate()
         self._display: Display | None = None
-        self._link = LinkEstimate()
-        self._encoding_choice = EncodingChoice(options.encoding)
-        self._point_encodings = PointEncodings(
-            app.pipeline.encodings, app.pipeline.splits, options.encoding
-        )
-        self._scheduler: ThroughputScheduler | None = None
+        self._choosing = Choosing(app.pipeline, options)
         self._steering: DeviceSteering | None = None
-        self._feedback = Feedback(
-            app.pipeline.names,
-            encodings=self._point_encodings,
-            boundary_bytes=lambda work: work.boundary_bytes(app.pipeline),
-        )
-        self._waited_for_room_s = 0.0
         # Tasks that may share globals with their source run as they would in a plain loop.
         workers = 1 if app.pipeline.one_at_a_time else options.device_workers
         share_processors(workers)
@@ -217,35 +190,12 @@ class DeviceRun:
                 return False
         self._next_seq = uplink.next_seq
         if self._options.mode is Mode.AUTOMATIC:
-            self._scheduler = self._make_scheduler(cloud_workers=welcome.workers)
+            self._choosing.begin(workers=self._workers.workers, cloud_workers=welcome.workers)
         assert self._options.split is not None, "there is a cloud"
-        self._steering = DeviceSteering(uplink, self._scheduler, split=self._options.split)
+        self._steering = DeviceSteering(uplink, self._choosing.scheduler, split=self._options.split)
         if not welcome.durable:
             logger.warning("results_not_durable", extra={"why": "the server keeps none"})
         return True
-
-    def _make_scheduler(self, *, cloud_workers: int) -> ThroughputScheduler:
-        options, pipeline = self._options, self._pipeline
-        assert options.target_fps is not None, "the mode is automatic"
-        points = [
-            OperatingPoint(split=split, encoding=str(way))
-            for split in pipeline.splits
-            for way in self._point_encodings.names(split)
-        ]
-        config = SchedulerConfig(
-            tasks=len(pipeline),
-            on_demand=frozenset(
-                index for index, each in enumerate(pipeline.tasks) if each.on_demand
-            ),
-            ordered_from=pipeline.first_in_order(1),
-            workers=self._workers.workers,
-            cloud_workers=cloud_workers,
-            window=options.window,
-            max_latency_s=options.max_latency_s or math.inf,
-        )
-        # Nothing is known of the link yet, so the first frames are made as small as they can be.
-        start = next(point for point in reversed(points) if point.split == options.split)
-        return ThroughputScheduler(points, options.target_fps, config, start)
 
     def _open_source(self) -> Capture:
         declared = self._pipeline.source
@@ -312,7 +262,7 @@ class DeviceRun:
     def _wait_for_room(self) -> bool:
         began_s = time.monotonic()
         has_room = self._out.wait_for_room(timeout_s=TICK_S)
-        self._waited_for_room_s += time.monotonic() - began_s
+        self._choosing.wait_for_room(time.monotonic() - began_s)
         return has_room
 
     def _take(self) -> Captured | None:
@@ -339,44 +289,22 @@ class DeviceRun:
         """Choose the frame's split, and run the free part of its tasks: here, or on a worker."""
         now = time.monotonic()
         watched = self._is_watched(now)
-        way = self._choose_way(captured, now, watched=watched)
-        self._totals.chose(way.split)
-        work = self._make_work(captured, way, watched=watched)
+        work = self._make_work(captured, now, watched=watched)
+        self._totals.chose(work.split)
         assert self._source is not None
         run = partial(work.run_free, self._pipeline, self._source, self._bound)
-        quick = self._quick[way.split]
+        quick = self._quick[work.split]
         while self._workers.is_better_ended_first(quick) and not self.drain.is_over:
             self._hand_over_next()
         if self._workers.begin(work, run=run, quick=quick):
             self._hand_over(work)
-
-    def _choose_way(self, captured: Captured, now: float, *, watched: bool) -> _Way:
-        uplink, scheduler = self._uplink, self._scheduler
-        if uplink is None:
-            return _Way(split=len(self._pipeline), encodings=None)
-        if scheduler is None or uplink.is_behind:
-            # What goes to disk should be small, so that it lasts and is caught up with quickly.
-            split = self._pipeline.splits[-1] if uplink.is_behind else self._options.split
-            assert split is not None, "there is a cloud"
-            permitted = self._pipeline.encodings(split, watched=watched)
-            chosen = self._encoding_choice.choose(permitted, self._link.seconds_per_byte)
-            return _Way(split=split, encodings=chosen)
-        choice = scheduler.choose(now, watched=watched)
-        uplink.limit_window(scheduler.window)
-        self._feedback.chose(
-            captured, choice, watched=watched, waited_for_room_s=self._waited_for_room_s
-        )
-        self._waited_for_room_s = 0.0
-        split, encoding = choice.point.split, choice.point.encoding
-        encodings = self._point_encodings.of(split, encoding, watched=watched)
-        return _Way(split=split, encodings=encodings, padding_bytes=choice.padding_bytes)
 
     def _is_watched(self, now: float) -> bool:
         if self._uplink is not None:
             self._pictures.fps = self._uplink.watched_fps
         return self._pictures.takes(now)
 
-    def _make_work(self, captured: Captured, way: _Way, *, watched: bool) -> DeviceFrame:
+    def _make_work(self, captured: Captured, now: float, *, watched: bool) -> DeviceFrame:
         show = self._display.show if self._display is not None else nobody_looks
         context = Context(
             stream=self._options.stream,
@@ -385,15 +313,19 @@ class DeviceRun:
             watched=watched,
             show=show,
         )
-        return DeviceFrame(
+        make = partial(
+            DeviceFrame,
             captured.values,
             read_s=captured.read_s,
             captured_s=captured.captured_s,
-            split=way.split,
             context=context,
-            encodings=way.encodings,
-            padding_bytes=way.padding_bytes,
         )
+        uplink, choosing = self._uplink, self._choosing
+        if uplink is None:
+            return make(split=len(self._pipeline), encodings=None)
+        way = choosing.choose(captured, now, watched=watched, is_behind=uplink.is_behind)
+        uplink.limit_window(choosing.window)
+        return make(split=way.split, encodings=way.encodings, padding_bytes=way.padding_bytes)
 
     def _wake(self) -> None:
         """Let the main thread look at a frame that is ready instead of waiting for the next one."""
@@ -419,15 +351,12 @@ class DeviceRun:
         if (error := work.run.error) is not None:
             extra = {"seq": work.seq, "task": error.task, "where": error.where}
             logger.debug("frame_failed", extra=extra)
-        if self._scheduler is not None and (costs := self._feedback.device_costs(work)):
-            self._scheduler.observe_device(costs)
+        self._choosing.ran(work)
         if self._uplink is None:
             self._finish_here(work)
         elif work.run.ended:
             self._out.put_ended(work.ended(), captured_s=[work.captured_s])
         else:
-            assert work.packed is not None, "it came to its end here, and travels"
-            self._encoding_choice.learn(work.packed.trials)
             self._uplink.put_frame(work.message(), captured_s=work.captured_s)
 
     def _drop_up_to(self, seq: int) -> None:
@@ -475,7 +404,8 @@ class DeviceRun:
         for delivered in deliveries:
             self._warn_of_failure(delivered.outcome)
             self._totals.finished(delivered)
-            self._observe(delivered, task_times)
+            if self._uplink is not None:
+                self._choosing.finished(delivered, task_times, cloud_load=self._uplink.cloud_load)
             task_times = []
         if self._display is not None:
             self._display.refresh()
@@ -485,22 +415,6 @@ class DeviceRun:
         if now >= self._next_report_s:
             self._next_report_s = now + self._options.report_every_s
             self._report(now)
-
-    def _observe(self, delivered: Delivered, task_times: Sequence[TaskTime]) -> None:
-        transfer_s: float | None = None
-        if delivered.sent_s is not None and delivered.residence_s is not None:
-            transfer_s = self._link.observe(
-                byte_count=delivered.message_bytes,
-                sent_s=delivered.sent_s,
-                acknowledged_s=delivered.finished_s,
-                residence_s=delivered.residence_s,
-            )
-        if self._scheduler is None or self._uplink is None:
-            return
-        for each in self._feedback.observations(
-            delivered, task_times, transfer_s=transfer_s, cloud_load=self._uplink.cloud_load
-        ):
-            self._scheduler.observe(each)
 
     def _warn_of_failure(self, outcome: OutcomeRange) -> None:
         """Say once per task that frames fail; the counts follow at the end."""
@@ -537,20 +451,22 @@ class DeviceRun:
 
     def _report(self, now: float) -> None:
         is_live = self._source is not None and self._source.live
+        scheduler = self._choosing.scheduler
         progress = Progress(
             now=now,
             split=self._options.split,
-            steering=self._scheduler.state(now) if self._scheduler is not None else None,
+            steering=scheduler.state(now) if scheduler is not None else None,
             totals=self._totals,
             link=self._out.state(),
             load=self._load,
             live=self._capture if is_live else None,
-            rate=self._link if self._uplink is not None else None,
+            rate=self._choosing.link if self._uplink is not None else None,
         )
         logger.info("progress", extra=progress.line())
 
     @property
     def _report_now(self) -> RunReport:
+        scheduler = self._choosing.scheduler
         return RunReport(
             mode=str(self._options.mode),
             app=self._app.name,
@@ -562,7 +478,7 @@ class DeviceRun:
             totals=self._totals,
             link=self._link_state,
             load=self._load,
-            decisions=self._scheduler.decisions() if self._scheduler is not None else (),
+            decisions=scheduler.decisions() if scheduler is not None else (),
         )
 
     def _report_end(self) -> None:

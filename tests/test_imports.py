@@ -253,14 +253,14 @@ RULES: Final[Sequence[Rule]] = (
         allowed=("offload",),
         exceptions=(
             *("offload/loading.py", "offload/executors/*_frame.py"),
-            "offload/device/feedback.py",
+            *("offload/device/feedback.py", "offload/device/choosing.py"),
         ),
         reason="the package moves bytes and numbers, and knows no tasks and no splits",
     ),
     OfOurs(
-        files=("offload/device/feedback.py",),
-        allowed=("offload", "scheduler"),
-        reason="what it makes of a frame's costs is what the scheduler observes",
+        files=("offload/device/feedback.py", "offload/device/choosing.py"),
+        allowed=("offload", "scheduler", "task_interface"),
+        reason="they ask the scheduler how a pipeline's frames are run, and tell it of them",
     ),
     OfOurs(
         files=("offload/executors/*_frame.py",),
