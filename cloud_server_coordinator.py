@@ -426,7 +426,6 @@ class CloudServer:
         if self._options.watch_fps:
             fps = None if math.isinf(self._options.watch_fps) else self._options.watch_fps
             link.session.send_control(Control(name=WATCH, body={"fps": fps}))
-        link.flush()
         self._steered[link] = self._steering.enter(
             name,
             device=opening.device,
@@ -434,6 +433,7 @@ class CloudServer:
             splits=app.pipeline.splits,
             send=link.send_control,
         )
+        link.flush()
         logger.info(
             "session_opened",
             extra={

@@ -471,7 +471,7 @@ class DeviceRun:
             mode=str(self._options.mode),
             app=self._app.name,
             stream=self._options.stream,
-            target_fps=self._options.target_fps,
+            target_fps=self._options.target_fps if scheduler is None else scheduler.target_fps,
             began_s=self._began_s,
             duration_s=(self._ended_s or time.monotonic()) - self._began_s,
             captured=self._capture.captured if self._capture is not None else 0,

@@ -7,7 +7,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, NoReturn, TypeVar
@@ -133,6 +133,24 @@ def one_of(choices: type[Choice]) -> Callable[[str], Choice]:
             raise argparse.ArgumentTypeError(f"{text!r} is none of {expected}") from None
 
     return read
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Write lines to standard output.
+
+    Raises:
+        ReportError: It cannot be written, as when it is closed or its disk is full.
+    """
+    if sys.stdout is None:
+        raise ReportError("standard output cannot be written: it is closed")
+    try:
+        for each in lines:
+            sys.stdout.write(f"{each}\n")
+        sys.stdout.flush()
+    except OSError as error:
+        # What is still buffered must not fail again when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise ReportError(f"standard output cannot be written: {error.strerror}") from error
 
 
 def report_error(error: OffloadError) -> int:

@@ -191,7 +191,7 @@ def test_where_no_fixed_split_reaches_the_target_the_highest_of_them_is_to_be_re
     fixed = {4: score(phase(25.0), phase(15.0)), 6: score(phase(25.0), phase(18.0))}
     assert texts_of_unmet(score(phase(25.0), phase(18.5, settling_s=None)), fixed) == []
     (text,) = texts_of_unmet(score(phase(25.0), phase(17.5)), fixed)
-    assert "no fixed split reaches more than 18.0" in text
+    assert "none of the fixed splits reaches more than 18.0" in text
 
 
 # The plain rule.

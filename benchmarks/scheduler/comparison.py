@@ -99,7 +99,10 @@ class Comparison:
                 _split(best_fixed_in(self.fixed, number, target_fps=self._scenario.target_fps))
                 for number in range(len(self._scenario.phases))
             )
-            lines.append(f"best fixed split: {_split(self.best_fixed)}; of single phases: {phases}")
+            those = ", ".join(f"K = {split}" for split in sorted(self.fixed))
+            lines.append(
+                f"best fixed split of {those}: {_split(self.best_fixed)}; by phase: {phases}"
+            )
         lines += [f"{'met' if each.is_met else 'NOT MET'}: {each.text}" for each in self.checks()]
         missed = max(score.missed_packets for score in self.scores.values())
         if missed:

@@ -203,7 +203,7 @@ def _fps_checks(ours: Score, fixed: Mapping[int, Score], target_fps: float) -> I
         most_fps = max(each.phases[number].fps for each in fixed.values())
         wanted_fps = min(REACHED * target_fps, most_fps)
         best = best_fixed_in(fixed, number, target_fps=target_fps)
-        others = f"no fixed split reaches more than {most_fps:.1f}"
+        others = f"none of the fixed splits reaches more than {most_fps:.1f}"
         if best is not None:
             others = f"K = {best} reaches it"
         yield Check(

@@ -161,7 +161,10 @@ def load_device_token(path: Path | None, environ: Mapping[str, str]) -> Token | 
     for token in own.tokens.values():
         if not token.operator:
             return token
-    raise ConfigurationError(f"{own.origin} holds only operator tokens, expected one for a device")
+    raise ConfigurationError(
+        f"{own.origin} holds only operator tokens, expected one for a device: "
+        "python3 -m offload.auth new NAME makes it"
+    )
 
 
 def load_operator_token(path: Path | None, environ: Mapping[str, str]) -> Token:

@@ -47,6 +47,8 @@ class Operators:
         self._steering = steering
         # Their last requests.
         self._answering: dict[DeviceLink, asyncio.Task[None]] = {}
+        # Those of operators that are gone, until they are done.
+        self._orphans: set[asyncio.Task[None]] = set()
 
     def handle(self, link: DeviceLink, control: Control) -> None:
         """Act on what an operator sent; what is no request of its is ignored.
@@ -67,15 +69,18 @@ class Operators:
 
     def leave(self, link: DeviceLink) -> None:
         """Forget an operator whose connection has ended; what it asked for is done all the same."""
-        if answering := self._answering.pop(link, None):
-            answering.cancel()
+        answering = self._answering.pop(link, None)
+        if answering is not None and not answering.done():
+            self._orphans.add(answering)
+            answering.add_done_callback(self._orphans.discard)
 
     async def _answer(self, link: DeviceLink, control: Control) -> None:
         try:
             request = OperatorRequest.read(control)
             streams = await self._steering.steer(request)
         except (RemoteProtocolError, SteeringError) as error:
-            link.send_control(Steered(error=str(error)).control())
+            if link.is_open:
+                link.send_control(Steered(error=str(error)).control())
             return
         if request.change is not None:
             failed = sum(each.error is not None for each in streams)
@@ -87,8 +92,10 @@ class Operators:
             }
             logger.info("steered", extra=extra)
         for part in _parts(streams):
-            while link.connection.unsent_bytes > MAX_UNSENT_ANSWER_BYTES:
+            while link.is_open and link.connection.unsent_bytes > MAX_UNSENT_ANSWER_BYTES:
                 await asyncio.sleep(_ROOM_POLL_S)
+            if not link.is_open:
+                return
             link.send_control(part.control())
 
 

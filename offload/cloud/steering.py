@@ -62,13 +62,13 @@ class SteeredStream:
         """Take note of what the device says."""
         self._state = state
         if state.answers in self._waiting:
-            self._waiting.pop(state.answers).set_result(state.error)
+            _answer(self._waiting.pop(state.answers), state.error)
 
     def end(self) -> None:
         """Take note that the device is connected no longer; whoever waits for it is told."""
         self._is_gone = True
         while self._waiting:
-            self._waiting.popitem()[1].set_result(_LOST)
+            _answer(self._waiting.popitem()[1], _LOST)
 
     def now(self, error: str | None = None) -> StreamSteering:
         """Return how it is steered, as far as its device has said."""
@@ -85,7 +85,8 @@ class SteeredStream:
             async with asyncio.timeout(STEERING_S), self._turn:
                 return self.now(await self._change(change, next(numbers)))
         except TimeoutError:
-            return self.now(f"its device did not answer within {STEERING_S:.0f} s")
+            late = f"its device did not answer within {STEERING_S:.0f} s, and may do it later"
+            return self.now(late)
 
     async def _change(self, change: Change, number: int) -> str | None:
         """Have the device make a change, and return why it did not."""
@@ -98,6 +99,12 @@ class SteeredStream:
             return await answer
         finally:
             self._waiting.pop(number, None)
+
+
+def _answer(waiting: asyncio.Future[str | None], error: str | None) -> None:
+    # Whoever waited may have given up in this turn of the loop, and not have taken it back yet.
+    if not waiting.done():
+        waiting.set_result(error)
 
 
 class Steering:

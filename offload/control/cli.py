@@ -20,6 +20,7 @@ from offload.arguments import (
     add_access_options,
     count,
     positive,
+    print_lines,
     report_error,
     stream_name,
 )
@@ -43,6 +44,9 @@ from offload.servers import (
     read_servers,
     security,
 )
+
+# What a message can hold is more, and what a pipeline can be split at is less.
+MAX_SPLIT: Final = 1_000_000
 
 _EXAMPLES: Final = """examples:
   python3 -m offload.control --host 192.0.2.7
@@ -77,17 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not streams:
             _check_some(options.request)
             sys.stderr.write("no stream is connected\n")
-        for each in streams:
-            sys.stdout.write(f"{line(each)}\n")
-        sys.stdout.flush()
+        print_lines(map(line, streams))
         check_done(streams)
     except OffloadError as error:
         return report_error(error)
-    except OSError as error:
-        sys.stderr.write(f"error: standard output cannot be written: {error.strerror}\n")
-        # What is still buffered must not fail again when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except KeyboardInterrupt:
         return 130
     return 0
@@ -161,6 +158,13 @@ def _change(parsed: argparse.Namespace) -> Change | None:
     return Release() if parsed.release else None
 
 
+def _split(text: str) -> int:
+    split = count(text)
+    if split > MAX_SPLIT:
+        raise argparse.ArgumentTypeError(f"{text!r} is over {MAX_SPLIT}: no pipeline is so long")
+    return split
+
+
 def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     parser = Parser(
         prog="python3 -m offload.control",
@@ -176,7 +180,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     )
     changes = parser.add_mutually_exclusive_group()
     changes.add_argument("--target", type=positive, metavar="FPS", help="hold this rate")
-    changes.add_argument("--pin", type=count, metavar="K", help="tasks 1 to K run on the device")
+    changes.add_argument("--pin", type=_split, metavar="K", help="tasks 1 to K run on the device")
     changes.add_argument("--release", action="store_true", help="undo --pin")
     parser.add_argument("--version", action="version", version=f"task-offload {__version__}")
     return parser

@@ -13,7 +13,14 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from offload.auth import Token, new_nonce
-from offload.errors import AuthError, OffloadError, ServerUnavailable, SessionLost, SteeringError
+from offload.errors import (
+    AuthError,
+    OffloadError,
+    RemoteProtocolError,
+    ServerUnavailable,
+    SessionLost,
+    SteeringError,
+)
 from offload.messages import OperatorRequest, Steered, StreamSteering
 from offload.servers import Secure, Server
 from offload.session import SILENCE_S, STEERING_S, TICK_S, OperatorSession
@@ -25,7 +32,10 @@ CONNECT_TIMEOUT_S: Final = 5.0
 # So many are tried of one name. Who answers for it may give any number.
 MAX_ADDRESSES: Final = 8
 
-# The server gives devices `STEERING_S`, and its own answer may have parts.
+# More clients than this no server has, and they take some dozens of megabytes.
+MAX_STREAMS: Final = 100_000
+
+# The server gives devices `STEERING_S`; the next part of its answer may take as long again.
 ANSWER_TIMEOUT_S: Final = 2 * STEERING_S
 
 
@@ -58,6 +68,8 @@ class OperatorConnection:
             if part.error is not None:
                 raise SteeringError(part.error)
             streams += part.streams
+            if len(streams) > MAX_STREAMS:
+                raise RemoteProtocolError(f"server lists more than {MAX_STREAMS} streams")
             if not part.more:
                 break
         return streams
@@ -68,7 +80,7 @@ class OperatorConnection:
 
     def _parts(self) -> Iterator[Steered]:
         """Yield the parts of an answer as they come, and show the server that this end lives."""
-        asked_s = heard_s = beat_s = time.monotonic()
+        waiting_since_s = heard_s = beat_s = time.monotonic()
         self._connection.set_timeout(TICK_S)
         while True:
             self._connection.send(self._session.take_outgoing())
@@ -76,9 +88,11 @@ class OperatorConnection:
             now = time.monotonic()
             if count:
                 heard_s = now
-                yield from self._session.received(count)
-            if now - heard_s >= SILENCE_S or now - asked_s >= ANSWER_TIMEOUT_S:
-                raise SessionLost(f"server did not answer within {now - asked_s:.0f} s")
+                for part in self._session.received(count):
+                    waiting_since_s = now
+                    yield part
+            if now - heard_s >= SILENCE_S or now - waiting_since_s >= ANSWER_TIMEOUT_S:
+                raise SessionLost(f"server did not answer within {now - waiting_since_s:.0f} s")
             if now - beat_s >= TICK_S:
                 beat_s = now
                 self._session.send_heartbeat()
