@@ -324,7 +324,8 @@ class DeviceRun:
         if uplink is None:
             return make(split=len(self._pipeline), encodings=None)
         way = choosing.choose(captured, now, watched=watched, is_behind=uplink.is_behind)
-        uplink.limit_window(choosing.window)
+        # Whoever catches up needs all of the window, and the scheduler does not see to it.
+        uplink.limit_window(self._options.window if uplink.is_behind else choosing.window)
         return make(split=way.split, encodings=way.encodings, padding_bytes=way.padding_bytes)
 
     def _wake(self) -> None:
@@ -401,12 +402,12 @@ class DeviceRun:
         deliveries = self._out.take_deliveries()
         task_times = self._uplink.take_task_times() if self._uplink is not None else []
         self._totals.ran_in_cloud(task_times)
+        self._choosing.ran_in_cloud(task_times)
         for delivered in deliveries:
             self._warn_of_failure(delivered.outcome)
             self._totals.finished(delivered)
             if self._uplink is not None:
-                self._choosing.finished(delivered, task_times, cloud_load=self._uplink.cloud_load)
-            task_times = []
+                self._choosing.finished(delivered, cloud_load=self._uplink.cloud_load)
         if self._display is not None:
             self._display.refresh()
             if self._display.closed and not self.drain.is_wanted:

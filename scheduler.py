@@ -269,21 +269,25 @@ class ThroughputScheduler:
         points = enumerate(self._points)
         movable = [i for i, point in points if self._pinned in (None, point.split)]
         fitting = self._restrictions.fitting(estimates, movable, now)
-        allowed = self._restrictions.quick(estimates, fitting)
-        question = Question(
-            estimates=estimates,
-            allowed=allowed,
-            period_s=1 / (goal * (1 + self._trim.value)),
-            present=self._mixture.keys,
-        )
+        present = self._mixture.keys
+
+        def ask(estimates: Sequence[Estimate]) -> Question:
+            return Question(
+                estimates=estimates,
+                allowed=self._restrictions.quick(estimates, fitting),
+                period_s=1 / (goal * (1 + self._trim.value)),
+                present=present,
+            )
+
+        question = ask(estimates)
         before_s = question.cost_s(self._mixture)
         self._mixture = best_mixture(question)
-        self._probing.look(now, self._model, question, self._mixture)
+        self._probing.look(now, self._model, question, self._mixture, ask)
         latency_s = max(estimates[index].latency_s for index in self._mixture.keys)
         self._window = self._restrictions.window(goal / max(1.0, self._mixture.load), latency_s)
         self._reason = self._why(now, goal, before_s)
         cheapest = min(fitting, key=lambda index: estimates[index].cost_s)
-        if self._reason is Reason.SETTLED and cheapest not in allowed:
+        if self._reason is Reason.SETTLED and cheapest not in question.allowed:
             self._reason = Reason.HELD_LATENCY
 
     def _why(self, now: float, goal: float, before_s: float) -> Reason:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offload.scheduling import decisions
+from offload.scheduling.probing import PADDING_BYTES
 from scheduler import (
     Choice,
     DeviceCosts,
@@ -158,7 +159,7 @@ def test_one_frame_at_the_start_measures_all_tasks_and_the_link() -> None:
         for frame in range(100)
         if (choice := scheduler.choose(0.001 * frame)).reason is Reason.PROBING
     ]
-    assert [(probe.point.split, probe.padding_bytes) for probe in probes] == [(6, 64 * 1024)]
+    assert [(probe.point.split, probe.padding_bytes) for probe in probes] == [(6, PADDING_BYTES)]
 
 
 def test_a_target_between_two_splits_is_met_by_mixing() -> None:

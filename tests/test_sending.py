@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -352,3 +353,12 @@ def test_what_is_said_after_the_end_does_not_repeat_the_end() -> None:
     assert device.send()
     assert not device.send()
     assert device.socket.messages == [End(next_seq=0), Control(name="steering")]
+
+
+def test_a_frame_is_not_too_large_for_what_was_only_to_measure_the_link() -> None:
+    device = Device(max_message_bytes=70_000)
+    padded = replace(frame(0, payload=bytes(30_000)), padding_bytes=48 * 1024)
+    device.outbox.put_frame(padded, captured_s=0.0)
+    device.send()
+    assert device.socket.frames == [0]
+    assert len(device.socket.taken) < 31_000

@@ -10,7 +10,7 @@ import pytest
 
 from offload import values
 from offload.errors import PayloadError
-from offload.values import Packed, Value, pack, unpack
+from offload.values import Packed, Value, pack, raw_bytes, unpack
 from offload.values.encodings import MAX_DECODED_BYTES, PACKED, RAW, Encoding, Trial, parse
 
 Point = namedtuple("Point", "x y")
@@ -583,3 +583,23 @@ def test_a_value_is_packed_with_what_it_takes_when_decoded_and_held_to_it() -> N
     unpack(packed.tree, packed.buffers, max_decoded_bytes=packed.decoded_bytes)
     with pytest.raises(PayloadError, match=r"more than \d+ bytes when all is decoded"):
         unpack(packed.tree, packed.buffers, max_decoded_bytes=packed.decoded_bytes - 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [
+        (np.zeros((4, 5), np.uint16), 40),
+        (b"abc", 3),
+        ({"a": "abcd", "b": [1, 2.5]}, 22),
+        ([0.5] * 100_000, 900_000),
+        ([], 0),
+    ],
+)
+def test_what_a_value_takes_unencoded_is_known_without_packing_it(value: Value, size: int) -> None:
+    assert raw_bytes(value) == size
+
+
+def test_a_value_that_contains_itself_has_a_size_all_the_same() -> None:
+    endless: list[Value] = [1]
+    endless.append(endless)
+    assert raw_bytes(endless) < 1000

@@ -6,7 +6,8 @@ The split is the user's, or the scheduler's in automatic mode; with it goes how 
     choosing.begin(workers=2, cloud_workers=4)           # automatic mode only
     way = choosing.choose(captured, now, watched=False, is_behind=False)
     choosing.ran(work)                                   # its tasks here have run
-    choosing.finished(delivered, task_times, cloud_load=0.3)
+    choosing.ran_in_cloud(task_times)
+    choosing.finished(delivered, cloud_load=0.3)
 """
 
 import math
@@ -66,6 +67,8 @@ class Choosing:
             boundary_bytes=lambda work: work.boundary_bytes(pipeline),
         )
         self._waited_for_room_s = 0.0
+        # What the scheduler is to be told with the next frame that it has chosen.
+        self._task_times: list[TaskTime] = []
         self.link = LinkEstimate()
         self.scheduler: ThroughputScheduler | None = None
 
@@ -139,14 +142,16 @@ class Choosing:
         if self.scheduler is not None and (costs := self._feedback.device_costs(work)):
             self.scheduler.observe_device(costs)
 
-    def finished(
-        self, delivered: Delivered, task_times: Sequence[TaskTime], *, cloud_load: float
-    ) -> None:
+    def ran_in_cloud(self, task_times: Sequence[TaskTime]) -> None:
+        """Learn what the cloud's tasks took since the last call, before what became of frames."""
+        if self.scheduler is not None:
+            self._task_times += task_times
+
+    def finished(self, delivered: Delivered, *, cloud_load: float) -> None:
         """Learn what became of one frame, or of a run of frames that ended alike.
 
         Args:
             delivered: The frames.
-            task_times: What the cloud's tasks took since the last call.
             cloud_load: Part of the cloud's processors in use.
         """
         transfer_s: float | None = None
@@ -159,6 +164,7 @@ class Choosing:
             )
         if self.scheduler is not None:
             for each in self._feedback.observations(
-                delivered, task_times, transfer_s=transfer_s, cloud_load=cloud_load
+                delivered, self._task_times, transfer_s=transfer_s, cloud_load=cloud_load
             ):
                 self.scheduler.observe(each)
+                self._task_times = []

@@ -17,12 +17,12 @@ a call of the socket. Who finds the right taken leaves the work to its holder.
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from offload.device.outbox import Entry, Outbox
 from offload.errors import LocalProtocolError, OffloadError, PayloadError, SessionLost
-from offload.messages import Control, Ended
+from offload.messages import Control, Ended, Frame
 from offload.session import DeviceSession
 from offload.transport import ByteStream
 from offload.wire import Piece
@@ -255,10 +255,24 @@ class Sender:
             session.send_ended(message)
             return
         try:
-            entry.message_bytes = session.send_frame(message)
+            entry.message_bytes = _send_frame(session, message)
         except PayloadError as error:
             with self._lock:
                 self._box.fail(entry, task="", reason=str(error))
             failed = entry.message()
             assert isinstance(failed, Ended)
             session.send_ended(failed)
+
+
+def _send_frame(session: DeviceSession, frame: Frame) -> int:
+    """Queue a frame and return its size; without its padding if that is too much.
+
+    Raises:
+        PayloadError: It is too large by itself.
+    """
+    try:
+        return session.send_frame(frame)
+    except PayloadError:
+        if not frame.padding_bytes:
+            raise
+        return session.send_frame(replace(frame, padding_bytes=0))

@@ -17,8 +17,14 @@ MAX_MARKS: Final = 20
 STALL_S: Final = 1.5
 STALL_GAPS: Final = 6
 
-# Over how many frames the source's rate is measured, and how long it is believed.
+# Past so long between two frames there was a pause: of the source, of the stream or of the device.
+# What it lasted says nothing of what frames take.
+PAUSE_S: Final = 3.0
+
+# Over how many frames and seconds the source's rate is measured, and how long it is believed.
 SOURCE_FRAMES: Final = 96
+SOURCE_SPAN_S: Final = 4.0
+LEAST_FRAMES: Final = 8
 SOURCE_S: Final = 10.0
 
 # An interval so many times that between frames that were waited for is not the source's: a camera's
@@ -139,11 +145,17 @@ class Source:
         last, self._last = self._last, costs
         if last is not None:
             seconds, frames = costs.captured_s - last.captured_s, costs.seq - last.seq
+            if seconds > PAUSE_S:
+                self._intervals.clear()
+                return
             self._intervals.append(Interval(seconds, frames, costs.waited_for_source_s > 0))
 
     def fold(self, now: float) -> None:
         """Take what was added into the rate, and into the part of frames that were lost or late."""
         intervals = self._intervals
+        span_s = sum(each.seconds for each in intervals)
+        while len(intervals) > LEAST_FRAMES and span_s > SOURCE_SPAN_S:
+            span_s -= intervals.popleft().seconds
         waited_for_s = [each.seconds / each.frames for each in intervals if each.is_waited_for]
         frames = sum(each.frames for each in intervals)
         if now > self._seen_s + SOURCE_S:
@@ -182,14 +194,14 @@ class DeviceTime:
     def add(self, costs: DeviceCosts) -> None:
         """Count what the frame took that was taken last."""
         # From one frame to the next: the work for the first, then the wait for the second.
-        if self._last is not None:
+        if self._last is not None and self._taken_s - self._before_s <= PAUSE_S:
             between_s = self._taken_s - self._before_s - costs.waited_for_room_s
             self._between_s += between_s
             self._unseen_s += between_s - costs.waited_for_source_s - self._work_s
             self._busy_with[self._last] += 1
+            self._for_source_s += costs.waited_for_source_s
         self._before_s = self._taken_s
         self._work_s = sum(costs.task_s.values()) + costs.encode_s
-        self._for_source_s += costs.waited_for_source_s
         self._last = costs.point
         self._source.add(costs)
 

@@ -1,6 +1,6 @@
 """Estimate what crosses at each point: bytes, and the seconds to encode and to decode them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,10 +11,15 @@ from offload.scheduling.terms import RAW, DeviceCosts, Observation, OperatingPoi
 SIZES_S: Final = 5.0
 
 # What an encoding that was never tried is taken to leave of the bytes: so little that it is tried
-# wherever it might pay. One that was tried so long ago may have halved what it gave.
+# wherever it might pay. What was not tried for so long may take half of what it did, and half of
+# that after as long again.
 UNTRIED_PART: Final = 0.02
 STALE_S: Final = 30.0
 STALE_PART: Final = 0.5
+
+# What takes longer than so many times the mean was held up by something else, or is the first sign
+# of a step: the second one may be three times as high again.
+OUTLIER: Final = 3.0
 
 # Kinds of frames that are rarer do not count.
 RARE: Final = 0.05
@@ -44,7 +49,7 @@ class Messages:
     def add_decoding(self, index: int, seen: Observation) -> None:
         """Take in how long it took to decode a message, if that is known."""
         if seen.decode_s:
-            self._kinds[seen.watched].decode_s[index].add(seen.decode_s)
+            _add_without_outliers(self._kinds[seen.watched].decode_s[index], seen.decode_s)
 
     def fold(self, now: float, watched_part: float) -> None:
         """Take what was added into the means; ``watched_part`` is the share of watched frames."""
@@ -87,11 +92,11 @@ class _Kind:
             self._add_unencoded(costs)
         if not costs.message_bytes:
             return
-        self.encode_s[index].add(costs.encode_s)
         point = self._points[index]
         mean = self._raw_bytes[point.split]
-        if point.encoding == RAW and point.split not in costs.raw_bytes:
-            mean.add(costs.message_bytes)
+        # The first time a library may be loaded for it.
+        if self._parts[index].is_known:
+            _add_without_outliers(self.encode_s[index], costs.encode_s)
         # Raw sizes are told of some frames only; their mean does for the others.
         raw = costs.raw_bytes.get(point.split) or mean.value
         unencoded = costs.unencoded_bytes.get(point) or self._unencoded_bytes[index].value
@@ -109,18 +114,32 @@ class _Kind:
         for means in (*sizes, self.encode_s, self.decode_s):
             for mean in means:
                 mean.fold(now)
+        _fade((*self._parts, *self.encode_s, *self.decode_s), now)
         for index, point in enumerate(self._points):
             mine, others = self._raw_bytes[point.split], other._raw_bytes[point.split]
             kind = self if mine.is_known else other
             raw = mine.value if mine.is_known else others.value
             unencoded = min(raw, kind._unencoded_bytes[index].value)
-            self.sizes[index] = unencoded + (raw - unencoded) * self._part_left(index, now)
+            self.sizes[index] = unencoded + (raw - unencoded) * self._part_left(index)
 
-    def _part_left(self, index: int, now: float) -> float:
-        """Return what an encoding leaves of the bytes: what it did lately, or might now."""
+    def _part_left(self, index: int) -> float:
+        """Return what an encoding leaves of the bytes."""
         part = self._parts[index]
         if self._points[index].encoding == RAW:
             return 1.0
         if not part.is_known:
             return UNTRIED_PART
-        return part.value if part.seen_s > now - STALE_S else STALE_PART * part.value
+        return part.value
+
+
+def _fade(means: Iterable[Mean], now: float) -> None:
+    """Believe half of what was not tried for long: what kept it from that may be over."""
+    for mean in means:
+        if mean.is_known and now - mean.seen_s > STALE_S:
+            mean.value *= STALE_PART
+            mean.seen_s = now
+
+
+def _add_without_outliers(mean: Mean, seconds: float) -> None:
+    # One encoder that was held up would rule its encoding out, and nothing would prove it wrong.
+    mean.add(min(seconds, OUTLIER * mean.value) if mean.is_known else seconds)

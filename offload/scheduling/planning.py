@@ -56,10 +56,3 @@ def best_mixture(question: Question) -> Mixture:
         if mixture.load <= 1:
             mixture = cheapest(few, WITHOUT, present) or mixture
     return mixture
-
-
-def is_better(one: Mixture, other: Mixture, *, by: float) -> bool:
-    """Return whether ``one`` is cheaper (or lighter, if ``other`` is too heavy) by that part."""
-    if other.load > FEASIBLE:
-        return one.load < (1 - by) * other.load
-    return one.cost < (1 - by) * other.cost

@@ -1,13 +1,12 @@
 """Choose single frames to measure what the plan has to know and no other frame would tell."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from offload.scheduling.mixture import Mixture
-from offload.scheduling.model import DEVICE_LIMITS, Model
-from offload.scheduling.planning import Question, best_mixture, is_better
+from offload.scheduling.model import DEVICE_LIMITS, Estimate, Model
+from offload.scheduling.planning import FEASIBLE, Question, best_mixture
 from offload.scheduling.terms import Choice, OperatingPoint, Reason
 
 # If the last device task has not run here for so long, one frame runs everything here, as long as
@@ -17,12 +16,17 @@ EXPLORE_PART: Final = 0.01
 
 # A message that tells the rate of a link, how long the link may be unmeasured where that matters,
 # and which part of it measuring may take.
-PADDING_BYTES: Final = 64 * 1024
+PADDING_BYTES: Final = 48 * 1024
 PROBE_AFTER_S: Final = 2.0
 PROBE_PART: Final = 0.1
-# How much faster an unmeasured link may have become, and how much better a plan has to get by that.
+# How much faster a link may have become while it was unmeasured for that long (and so much more for
+# longer), and how much better a plan has to get by that.
 HOPE: Final = 4.0
+LONGEST_S: Final = 3600.0
 WORTH_IT: Final = 0.02
+
+# Returns what to plan for if points take what these estimates say.
+Ask = Callable[[Sequence[Estimate]], Question]
 
 
 class Probing:
@@ -44,7 +48,9 @@ class Probing:
             self._explored_s = now
             self._set(len(self._points) - 1, padding_bytes=PADDING_BYTES)
 
-    def look(self, now: float, model: Model, question: Question, mixture: Mixture) -> None:
+    def look(
+        self, now: float, model: Model, question: Question, mixture: Mixture, ask: Ask
+    ) -> None:
         """Decide what the next frame measures, if anything.
 
         Args:
@@ -52,9 +58,10 @@ class Probing:
             model: Says what was measured when.
             question: What was planned for.
             mixture: What was planned.
+            ask: Returns what to plan for with other estimates.
         """
         self._explore(now, model, question)
-        self._probe(now, model, question, mixture)
+        self._probe(now, model, mixture, ask)
 
     def _explore(self, now: float, model: Model, question: Question) -> None:
         widest = len(self._points) - 1
@@ -64,13 +71,21 @@ class Probing:
             self._explored_s = now
             self._set(widest)
 
-    def _probe(self, now: float, model: Model, question: Question, mixture: Mixture) -> None:
+    def _probe(self, now: float, model: Model, mixture: Mixture, ask: Ask) -> None:
         pause_s = max(PROBE_AFTER_S, PADDING_BYTES * model.seconds_per_byte / PROBE_PART)
         if now <= max(model.link_seen_s, self._probed_s) + pause_s:
             return
         self._probed_s = now
-        hoped = replace(question, estimates=model.estimates(link_speed_up=HOPE))
-        if is_better(best_mixture(hoped), mixture, by=WORTH_IT):
+        unmeasured_s = min(now - model.link_seen_s, LONGEST_S)
+        speed_up = HOPE * max(1.0, unmeasured_s / PROBE_AFTER_S)
+        hoped = ask(model.estimates(link_speed_up=speed_up))
+        best = best_mixture(hoped)
+        if mixture.load > FEASIBLE:
+            is_worth_it = best.load < (1 - WORTH_IT) * mixture.load
+        else:
+            # To go on as now on a faster link is no reason to measure it.
+            is_worth_it = best.cost < (1 - WORTH_IT) * hoped.cost_s(mixture)
+        if is_worth_it:
             self._set(mixture.first.key, padding_bytes=PADDING_BYTES)
 
     def _set(self, index: int, *, padding_bytes: int = 0) -> None:

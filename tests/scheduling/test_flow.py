@@ -115,6 +115,17 @@ def test_bursts_of_a_network_camera_have_the_rate_of_their_mean() -> None:
     assert device.source_fps == pytest.approx(10, rel=0.1)
 
 
+def test_what_a_pause_lasted_says_nothing_of_frames_or_of_the_source() -> None:
+    device = steps(waited_s=0.04)
+    device.step(2.0)
+    for frame in range(20):
+        device.take(62.0 + frame * 0.1)
+        device.add(costs(41 + frame, captured_s=62.0 + frame * 0.1, waited_s=0.09))
+    step = device.step(64.0)
+    assert step.busy_s / sum(step.busy_with.values()) == pytest.approx(0.01, rel=0.1)
+    assert device.source_fps == pytest.approx(10)
+
+
 def costs(seq: int, *, captured_s: float, waited_s: float = 0.0) -> DeviceCosts:
     return DeviceCosts(
         seq=seq, captured_s=captured_s, point=POINT, task_s={0: 0.01}, waited_for_source_s=waited_s

@@ -92,10 +92,21 @@ def test_message_of_a_frame_whose_raw_bytes_nobody_counted_tells_what_its_encodi
     assert sizes(estimates(model, now=1.0))[4] == 600
 
 
-def test_raw_message_tells_its_size_though_nobody_counted_raw_bytes() -> None:
+def test_encoder_that_was_held_up_once_does_not_rule_its_encoding_out() -> None:
     model = make_model()
-    report(model, 1, message_bytes=2000)
-    assert sizes(estimates(model))[1] == 2000
+    for turn, encode_s in enumerate((0.5, 0.002, 0.002, 0.1)):
+        costs = DeviceCosts(
+            seq=turn,
+            captured_s=0.0,
+            point=POINTS[2],
+            raw_bytes=RAW_BYTES,
+            message_bytes=500,
+            encode_s=encode_s,
+        )
+        model.add_device(2, costs)
+        estimates(model, now=float(turn))
+    device_s = estimates(model, now=4.0)[2].loads_s[0] - estimates(model, now=4.0)[1].loads_s[0]
+    assert 0.0 < device_s < 0.006
 
 
 def test_encoding_that_was_tried_long_ago_may_have_become_better() -> None:
@@ -108,8 +119,8 @@ def test_encoding_that_was_tried_long_ago_may_have_become_better() -> None:
 def test_watched_frames_count_by_their_share_and_the_largest_message_by_itself() -> None:
     model = make_model()
     seconds_per_byte(model)
-    report(model, 0, message_bytes=1000)
-    report(model, 0, message_bytes=5000, watched=True)
+    report(model, 0, raw_bytes={1: 1000}, message_bytes=1000)
+    report(model, 0, raw_bytes={1: 5000}, message_bytes=5000, watched=True)
     found = estimates(model, watched_part=0.25)[0]
     assert found.loads_s[LINK] == pytest.approx(2000e-6)
     assert found.most_bytes == 5000

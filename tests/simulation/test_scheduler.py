@@ -3,6 +3,7 @@
 `python -m tests.simulation` prints the figures that are asserted here, and those of the others.
 """
 
+import math
 from dataclasses import dataclass, replace
 from functools import cache
 from statistics import fmean, median
@@ -14,8 +15,8 @@ from scheduler import Reason, ThroughputScheduler
 from tests.simulation.judging import Score, judge, planner, run
 from tests.simulation.others import Oracle
 from tests.simulation.plant import Plant, Trace
-from tests.simulation.scenarios import random_scenario, scenarios
-from tests.simulation.world import Phase, Scenario
+from tests.simulation.scenarios import BALL, EVEN, random_scenario, scenarios
+from tests.simulation.world import Costs, Phase, Scenario, World
 
 SCENARIOS: Final = scenarios()
 SEEDS: Final = range(4)
@@ -210,3 +211,32 @@ def test_frames_that_end_on_the_device_and_are_acknowledged_late_still_count() -
 def test_same_observations_give_the_same_choices() -> None:
     scenario = SCENARIOS["link drop"]
     assert run(scenario, seed=7).taken == run(scenario, seed=7).taken
+
+
+@pytest.mark.parametrize(
+    ("costs", "rates_mbit", "target_fps", "limit_s"),
+    [(BALL, (200, 2), 40, math.inf), (BALL, (200, 20), 40, 0.1), (EVEN, (20, 4), 20, 0.15)],
+    ids=["deep", "latency", "latency and small messages"],
+)
+def test_link_that_has_recovered_is_used_again(
+    costs: Costs, rates_mbit: tuple[float, float], target_fps: float, limit_s: float
+) -> None:
+    good, bad = (World(target_fps=target_fps, link_mbit=rate) for rate in rates_mbit)
+    worlds = ((0.0, good), (20.0, bad), (40.0, good))
+    phases = tuple(Phase(begin_s=begin_s, world=world) for begin_s, world in worlds)
+    _, trace = steered(Scenario(name="", costs=costs, phases=phases, max_latency_s=limit_s))
+    assert trace.fps(10, 20) >= 0.98 * target_fps
+    assert trace.fps(52, 60) >= 0.98 * target_fps
+
+
+def test_link_is_not_measured_where_nothing_would_change() -> None:
+    world = World(target_fps=20, link_mbit=20)
+    costs = replace(
+        EVEN,
+        device_s=EVEN.device_s[:2],
+        cloud_s=EVEN.cloud_s[:2],
+        raw_bytes=(0, 10_000),
+    )
+    phases = (Phase(begin_s=0.0, world=world),)
+    _, trace = steered(Scenario(name="", costs=costs, phases=phases))
+    assert sum(each.padding_bytes > 0 for each in trace.taken) <= 3
