@@ -68,7 +68,8 @@ def test_window_is_no_wider_than_the_device_permits() -> None:
 
 
 def test_window_is_no_wider_than_frames_may_take() -> None:
-    assert restrictions(max_latency_s=0.2).window(20.0, 0.1) == 4
+    assert restrictions(max_latency_s=0.6).window(20.0, 0.1) == 8
+    assert restrictions(max_latency_s=0.2).window(20.0, 0.1) == 3
 
 
 def test_window_lets_one_frame_through_whatever_the_latency() -> None:
