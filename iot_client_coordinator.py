@@ -34,7 +34,7 @@ from offload.device.options import Mode, Options, check_fits, parse
 from offload.device.pictures import PictureRate
 from offload.device.report import Progress, RunReport
 from offload.device.steering import DeviceSteering
-from offload.device.telemetry import RunTotals
+from offload.device.totals import RunTotals
 from offload.device.uplink import LinkState, Uplink
 from offload.errors import OffloadError, ReportError, TaskError
 from offload.executors.device_frame import DeviceFrame

@@ -43,7 +43,7 @@ from benchmarks.measure import (
 from benchmarks.netns import LinkedNamespaces, LinkError
 from benchmarks.programs import cloud_server, run_device, work_folder
 from offload.arguments import count, positive
-from offload.device.telemetry import RATE_WINDOW_S
+from offload.device.totals import RATE_WINDOW_S
 
 APP: Final = "ball_tracking_example"
 RATES_MBIT: Final = (5.0, 20.0, 100.0)

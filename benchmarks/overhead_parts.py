@@ -20,7 +20,7 @@ from offload import values as wire_values
 from offload.auth import NONCE_BYTES
 from offload.cloud.buffers import BufferPool
 from offload.device.outbox import Delivered, Outbox
-from offload.device.telemetry import RunTotals
+from offload.device.totals import RunTotals
 from offload.messages import Acknowledgement, Frame, Open, Outcome, OutcomeRange, TaskTime
 from offload.session import CloudSession, DeviceSession
 from offload.wire import Piece, TakeMemory, fresh_memory

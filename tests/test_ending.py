@@ -8,7 +8,7 @@ from offload.device.ending import check_ended_well, say_what_is_kept
 from offload.device.options import Options
 from offload.device.outbox import Delivered
 from offload.device.report import RunReport
-from offload.device.telemetry import RunTotals
+from offload.device.totals import RunTotals
 from offload.device.uplink import LinkState
 from offload.errors import Refused, RunFailed, ServerUnavailable, WorkKept
 from offload.load import LoadMeter

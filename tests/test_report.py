@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from offload.device.capture import Capture, Limit, Overload
 from offload.device.link import LinkEstimate
 from offload.device.report import Progress
-from offload.device.telemetry import RunTotals
+from offload.device.totals import RunTotals
 from offload.device.uplink import LinkState
 from offload.load import LoadMeter
 

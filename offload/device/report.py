@@ -11,7 +11,7 @@ from typing import Protocol
 
 from offload.device.capture import Capture
 from offload.device.link import LinkEstimate
-from offload.device.telemetry import RunTotals
+from offload.device.totals import RunTotals
 from offload.device.uplink import LinkState
 from offload.load import LoadMeter
 from offload.messages import Outcome

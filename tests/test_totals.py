@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from offload.device.outbox import Delivered
-from offload.device.telemetry import RATE_WINDOW_S, LatencyHistogram, RateWindow, RunTotals
+from offload.device.totals import RATE_WINDOW_S, LatencyHistogram, RateWindow, RunTotals
 from offload.messages import Outcome, OutcomeRange, TaskTime
 
 
