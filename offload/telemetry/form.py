@@ -7,7 +7,6 @@ An event's fields are those of its class, by their names; ``event`` is the class
 snake_case. Unknown fields are left out, so that newer programs may say more.
 """
 
-import math
 import re
 import types
 from collections.abc import Callable, Mapping
@@ -20,6 +19,9 @@ from offload.telemetry.events import TelemetryEvent
 
 # No pipeline has as many tasks, and no machine listens on as many addresses.
 MAX_ITEMS: Final = 1024
+
+# Past all that can be measured, and within what a float holds.
+MAX_NUMBER: Final = 1e300
 
 # Takes what was found, and the name of its field for an error.
 Reader: TypeAlias = Callable[[object, str], Any]
@@ -59,7 +61,7 @@ def from_fields(found: object) -> TelemetryEvent:
 
 def _plain(value: Any) -> Any:
     if is_dataclass(value):
-        return {name: _plain(getattr(value, name)) for name in _readers(type(value))}
+        return {name: _plain(getattr(value, name)) for name in _readers(cast("Any", type(value)))}
     if isinstance(value, tuple):
         return [_plain(each) for each in value]
     return value
@@ -101,7 +103,8 @@ def _read_items(read: Reader, found: object, name: str) -> tuple[Any, ...]:
 
 
 def _read_number(found: object, name: str) -> float:
-    if type(found) not in (int, float) or not math.isfinite(cast("float", found)):
+    # JSON may have integers that no float can hold.
+    if type(found) not in (int, float) or not abs(cast("float", found)) <= MAX_NUMBER:
         raise ValueError(f"{name} is {shown(found)}, expected a finite number")
     return float(cast("float", found))
 
