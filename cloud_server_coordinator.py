@@ -20,10 +20,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
+from offload import __version__
 from offload.arguments import report_error, write_summary
 from offload.cloud.acknowledging import acknowledgements
 from offload.cloud.admission import Admission, allow_open_files
 from offload.cloud.device_link import Client, DeviceLink
+from offload.cloud.event_log import EventLog
 from offload.cloud.frame_memory import FrameMemory
 from offload.cloud.keyed_locks import KeyedLocks
 from offload.cloud.link_watch import LOOK_EVERY_S
@@ -35,6 +37,7 @@ from offload.cloud.setup import Setup, set_up
 from offload.cloud.steering import SteeredStream, Steering
 from offload.cloud.stored_frames import StoredFrames
 from offload.cloud.stream_table import StreamTable
+from offload.cloud.telemetry import DeviceTelemetry, ServerTelemetry
 from offload.cloud.transport import log_failure
 from offload.cloud.waiting import WaitingFrames
 from offload.collector import collect_rarely
@@ -48,7 +51,9 @@ from offload.logs import Mishaps, end_with_any_thread
 from offload.messages import (
     DRAIN,
     HEARTBEAT,
+    SAMPLED,
     STEERING,
+    TELEMETRY,
     WATCH,
     Control,
     End,
@@ -63,6 +68,8 @@ from offload.messages import (
 from offload.results import unpack_state
 from offload.results.writer import Finished, ResultsWriter, no_state
 from offload.session import CloudEvent, OpenRequested
+from offload.telemetry.events import ServerBegan, SessionLost, SessionOpened, StreamEnded
+from offload.telemetry.recorder import Recorder
 from offload.transport import bound_endpoint, listening_sockets
 from task_interface import BoundPipeline, first_difference
 
@@ -165,6 +172,30 @@ class Stream:
         """Whether what it holds is of no use any more."""
         return self.stored_seq is None
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether its device is."""
+        return self.link is not None
+
+    @property
+    def received_bytes(self) -> int:
+        """What came from its device, over all connections."""
+        now = 0 if self.link is None else self.link.received_bytes
+        return self.counts.received_bytes + now
+
+    @property
+    def waiting_frames(self) -> int:
+        """Its frames that are here and not stored yet."""
+        return self.waiting.frames
+
+    def let_go(self) -> DeviceLink | None:
+        """Forget the connection of its device, and return it; what came over it stays counted."""
+        link, self.link = self.link, None
+        if link is not None:
+            self.counts.duplicates_ignored += link.session.duplicates_ignored
+            self.counts.received_bytes += link.received_bytes
+        return link
+
     def drop_picture(self) -> None:
         """Forget the newest picture."""
         self.picture = None
@@ -227,9 +258,16 @@ class CloudServer:
         self._store = setup.store
         self._tls = setup.tls
         self._memory = FrameMemory(limit_bytes=options.memory_bytes)
-        self._links = Links(self, options=options, access=setup.access, memory=self._memory)
+        self._recorder = Recorder([EventLog()])
+        self._links = Links(
+            self,
+            options=options,
+            access=setup.access,
+            memory=self._memory,
+            recorder=self._recorder,
+        )
         self._stream_of: dict[DeviceLink, Stream] = {}
-        self._steering = Steering()
+        self._steering = Steering(self._recorder)
         self._steered: dict[DeviceLink, SteeredStream] = {}
         self._operators = Operators(self._steering)
         self._pool = ThreadPool(options.workers)
@@ -243,6 +281,11 @@ class CloudServer:
         self._opening: dict[DeviceLink, asyncio.Task[None]] = {}
         self._load = LoadMeter()
         self._load_share = 0.0
+        self._telemetry = ServerTelemetry(self._recorder, load=self._load)
+        self._heard: dict[DeviceLink, DeviceTelemetry] = {}
+        self._trace = setup.trace
+        if setup.trace is not None:
+            self._telemetry.add_view(setup.trace)
         self._stop = asyncio.Event()
         self._signals = 0
 
@@ -271,9 +314,11 @@ class CloudServer:
             tls=self._tls,
         )
         admission.start()
-        for each_socket in sockets:
-            sys.stdout.write(f"listening on {bound_endpoint(each_socket)}\n")
+        listening = tuple(bound_endpoint(each) for each in sockets)
+        for endpoint in listening:
+            sys.stdout.write(f"listening on {endpoint}\n")
         sys.stdout.flush()
+        self._recorder.record(self._beginning(listening))
         collect_rarely()
         self._measure_load()
         self._look_around()
@@ -301,7 +346,18 @@ class CloudServer:
             os._exit(1)
         self._pool.close()
         self._store.close()
+        if self._trace is not None:
+            self._trace.close()
         return 0
+
+    def _beginning(self, listening: tuple[str, ...]) -> ServerBegan:
+        return ServerBegan(
+            at_s=self._recorder.now(),
+            began_at=time.time(),
+            listening=listening,
+            apps=tuple(self._apps),
+            version=__version__,
+        )
 
     def handle(self, link: DeviceLink, event: CloudEvent) -> None:
         """Act on what a device said.
@@ -324,6 +380,8 @@ class CloudServer:
                 self._operators.handle(link, event)
             case Control(name=name) if name == STEERING:
                 self._steered[link].note(SteeringState.read(event))
+            case Control(name=name) if name == SAMPLED and link in self._heard:
+                self._heard[link].note(event.body)
             case Control(name=name) if name != HEARTBEAT:
                 logger.debug("control_ignored", extra={"control": name})
 
@@ -338,11 +396,21 @@ class CloudServer:
         if opening := self._opening.pop(link, None):
             opening.cancel()
         if stream := self._stream_of.pop(link, None):
-            stream.link = None
-            self._steering.leave(self._steered.pop(link))
-            stream.counts.duplicates_ignored += link.session.duplicates_ignored
+            stream.let_go()
+            self._forget_link(link)
             self._streams.leave(stream, now=time.monotonic())
-            logger.info("session_lost", extra={"stream": stream.name, "reason": reason})
+            self._recorder.record(
+                SessionLost(
+                    at_s=self._recorder.now(),
+                    stream=stream.name,
+                    reason=reason,
+                    in_flight=stream.waiting_frames,
+                )
+            )
+
+    def _forget_link(self, link: DeviceLink) -> None:
+        self._steering.leave(self._steered.pop(link))
+        self._heard.pop(link, None)
 
     def link_gone(self, link: DeviceLink) -> None:
         """Forget a connection that has ended."""
@@ -357,6 +425,15 @@ class CloudServer:
 
     def _measure_load(self) -> None:
         self._load_share = self._load.machine_share() or 0.0
+        if self._telemetry.is_wanted:
+            self._telemetry.look(
+                self._streams.all(),
+                sessions=self._links.clients,
+                operators=self._operators.connected,
+                frame_bytes=self._memory.held_bytes,
+                frame_limit_bytes=self._memory.limit_bytes,
+                machine_part=self._load_share,
+            )
         self._loop.call_later(LOAD_PERIOD_S, self._measure_load)
 
     def _look_around(self) -> None:
@@ -433,16 +510,21 @@ class CloudServer:
             splits=app.pipeline.splits,
             send=link.send_control,
         )
+        if self._telemetry.is_wanted:
+            link.session.send_control(Control(name=TELEMETRY, body={"wanted": True}))
+            self._heard[link] = DeviceTelemetry(
+                self._recorder, stream=name, tasks=len(app.pipeline)
+            )
         link.flush()
-        logger.info(
-            "session_opened",
-            extra={
-                "stream": name,
-                "device": opening.device,
-                "app": app.name,
-                "next_seq": next_seq,
-                "peer": link.connection.peer,
-            },
+        self._recorder.record(
+            SessionOpened(
+                at_s=self._recorder.now(),
+                stream=name,
+                device=opening.device,
+                app=app.name,
+                next_seq=next_seq,
+                peer=link.connection.peer,
+            )
         )
 
     def _make_stream(self, app: App, standing: Standing) -> Stream:
@@ -536,14 +618,13 @@ class CloudServer:
                 stream.link.refuse(RefusalCode.INTERNAL, reason)
 
     def _close_stream(self, stream: Stream) -> None:
-        if (link := stream.link) is not None:
+        if (link := stream.let_go()) is not None:
             self._links.let_out(link)
             del self._stream_of[link]
-            self._steering.leave(self._steered.pop(link))
-            stream.counts.duplicates_ignored += link.session.duplicates_ignored
-            stream.link = None
+            self._forget_link(link)
         self._streams.close(stream)
         logger.info("stream_ended", extra=stream.counts.report())
+        self._recorder.record(StreamEnded(at_s=self._recorder.now(), stream=stream.name))
 
     # The end.
 
@@ -573,8 +654,8 @@ class CloudServer:
         return drained
 
     def _summary(self) -> dict[str, object]:
-        for link, stream in self._stream_of.items():
-            stream.counts.duplicates_ignored += link.session.duplicates_ignored
+        for stream in self._stream_of.values():
+            stream.let_go()
         return summarise(self._streams.tally, refused=self._links.refusals.counts, load=self._load)
 
 

@@ -21,6 +21,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
+from offload import __version__
 from offload.arguments import check_writable, report_error, write_summary
 from offload.collector import collect_rarely
 from offload.device.capture import Capture, Captured, Overload
@@ -29,10 +30,12 @@ from offload.device.delivery import Delivery, open_local, open_uplink
 from offload.device.display import Display, check_screen
 from offload.device.drain import Drain, Interrupted
 from offload.device.ending import check_ended_well, say_what_is_kept
+from offload.device.event_log import EventLog
 from offload.device.local_delivery import LocalDelivery
 from offload.device.options import Mode, Options, check_fits, parse
 from offload.device.pictures import PictureRate
-from offload.device.report import Progress, RunReport
+from offload.device.report import RunReport
+from offload.device.sampling import Moment, Sampler
 from offload.device.steering import DeviceSteering
 from offload.device.totals import RunTotals
 from offload.device.uplink import LinkState, Uplink
@@ -44,9 +47,14 @@ from offload.executors.threads import Quickness
 from offload.load import LoadMeter
 from offload.loading import App, load_app
 from offload.logs import Mishaps, end_with_any_thread
-from offload.messages import Open, Outcome, OutcomeRange
+from offload.messages import SAMPLED, Control, Open, Outcome, OutcomeRange
 from offload.results import unpack_state
 from offload.results.writer import Finished, Snapshot, no_state, settle
+from offload.telemetry.events import SAMPLE_PERIOD_S, RunBegan, RunEnded, TaskFailed
+from offload.telemetry.form import to_fields
+from offload.telemetry.reasons import ReasonWatch
+from offload.telemetry.recorder import Recorder
+from offload.telemetry.trace import open_trace
 from offload.transport import machine_name
 from task_interface import BoundPipeline, BoundSource, Context, Pipeline, nobody_looks
 
@@ -86,6 +94,18 @@ class DeviceRun:
         self._display: Display | None = None
         self._choosing = Choosing(app.pipeline, options)
         self._steering: DeviceSteering | None = None
+        self._recorder = Recorder([EventLog(report_every_s=options.report_every_s)])
+        self._trace = None if options.trace is None else open_trace(options.trace)
+        if self._trace is not None:
+            self._recorder.add(self._trace)
+        self._sampler = Sampler(
+            stream=options.stream,
+            totals=self._totals,
+            load=self._load,
+            choosing=self._choosing,
+            period_s=min(SAMPLE_PERIOD_S, options.report_every_s),
+        )
+        self._reasons = ReasonWatch()
         # Tasks that may share globals with their source run as they would in a plain loop.
         workers = 1 if app.pipeline.one_at_a_time else options.device_workers
         share_processors(workers)
@@ -101,11 +121,10 @@ class DeviceRun:
         self._uplink: Uplink | None = None
         self.drain = Drain(on_begin=self._stop_capture)
         self._unwritten: ReportError | None = None
-        self._next_seq = 0
+        self._next_seq = self._first_seq = 0
         self._snapshot: Snapshot = no_state
         self._began_s = time.monotonic()
         self._ended_s: float | None = None
-        self._next_report_s = self._began_s + options.report_every_s
         self._mishaps = Mishaps()
 
     def run(self) -> int:
@@ -143,6 +162,8 @@ class DeviceRun:
                 with suppress(OffloadError):
                     self._absorb()
             self._report_end()
+            if self._trace is not None:
+                self._trace.close()
 
     def _stop_capture(self) -> None:
         if self._capture is not None:
@@ -152,11 +173,13 @@ class DeviceRun:
 
     def _open(self) -> bool:
         """Find out where the stream stands, and open the source there; False if told to end."""
+        self._recorder.record(self._beginning())
         if self._options.mode is Mode.CLIENT_ONLY:
             self._open_local()
         elif not self._open_uplink():
             return False
         self._began_s = time.monotonic()
+        self._first_seq = self._next_seq
         self._capture = self._open_source()
         if self.drain.is_wanted:
             self._capture.stop()
@@ -182,7 +205,9 @@ class DeviceRun:
             stream=self._options.stream,
             device=machine_name(),
         )
-        uplink = self._delivery = self._uplink = open_uplink(self._options, opening, os.environ)
+        uplink = self._delivery = self._uplink = open_uplink(
+            self._options, opening, os.environ, self._recorder
+        )
         uplink.start()
         while (welcome := uplink.wait_until_open(timeout_s=TICK_S)) is None:
             self.drain.say()
@@ -192,7 +217,13 @@ class DeviceRun:
         if self._options.mode is Mode.AUTOMATIC:
             self._choosing.begin(workers=self._workers.workers, cloud_workers=welcome.workers)
         assert self._options.split is not None, "there is a cloud"
-        self._steering = DeviceSteering(uplink, self._choosing.scheduler, split=self._options.split)
+        self._steering = DeviceSteering(
+            uplink,
+            self._choosing.scheduler,
+            split=self._options.split,
+            recorder=self._recorder,
+            stream=self._options.stream,
+        )
         if not welcome.durable:
             logger.warning("results_not_durable", extra={"why": "the server keeps none"})
         return True
@@ -413,16 +444,20 @@ class DeviceRun:
             if self._display.closed and not self.drain.is_wanted:
                 self.drain.begin(why="the window was closed")
         now = time.monotonic()
-        if now >= self._next_report_s:
-            self._next_report_s = now + self._options.report_every_s
-            self._report(now)
+        if self._sampler.is_due(now):
+            self._sample(now)
 
     def _warn_of_failure(self, outcome: OutcomeRange) -> None:
         """Say once per task that frames fail; the counts follow at the end."""
         if outcome.outcome is Outcome.FAILED and outcome.task not in self._totals.failures:
-            logger.warning(
-                "frame_failed",
-                extra={"seq": outcome.first, "task": outcome.task, "reason": outcome.reason},
+            self._recorder.record(
+                TaskFailed(
+                    at_s=self._recorder.now(),
+                    stream=self._options.stream,
+                    seq=outcome.first,
+                    task=outcome.task,
+                    reason=outcome.reason,
+                )
             )
 
     def _finish(self) -> None:
@@ -450,20 +485,49 @@ class DeviceRun:
 
     # Reports.
 
-    def _report(self, now: float) -> None:
-        is_live = self._source is not None and self._source.live
-        scheduler = self._choosing.scheduler
-        progress = Progress(
-            now=now,
-            split=self._options.split,
-            steering=scheduler.state(now) if scheduler is not None else None,
-            totals=self._totals,
-            link=self._out.state(),
-            load=self._load,
-            live=self._capture if is_live else None,
-            rate=self._choosing.link if self._uplink is not None else None,
+    def _beginning(self) -> RunBegan:
+        return RunBegan(
+            at_s=self._recorder.now(),
+            began_at=time.time(),
+            stream=self._options.stream,
+            device=machine_name(),
+            app=self._app.name,
+            mode=str(self._options.mode),
+            tasks=self._pipeline.names,
+            splits=() if self._options.split is None else tuple(self._pipeline.splits),
+            target_fps=self._options.target_fps,
+            version=__version__,
         )
-        logger.info("progress", extra=progress.line())
+
+    def _sample(self, now: float) -> None:
+        """Record how the run goes, and tell the cloud if it has asked."""
+        uplink, options = self._uplink, self._options
+        moment = Moment(
+            now=now,
+            at_s=self._recorder.now(),
+            began_s=self._began_s,
+            link=self._out.state(),
+            has_cloud=uplink is not None,
+            capture=self._captures,
+            is_live=self._source is not None and self._source.live,
+            expected_frames=self._expected_frames,
+            split=len(self._pipeline) if options.split is None else options.split,
+            pinned=None if self._steering is None else self._steering.pinned,
+        )
+        sampled = self._sampler.sample(moment)
+        self._recorder.record(sampled)
+        if (changed := self._reasons.note(sampled)) is not None:
+            self._recorder.record(changed)
+        if uplink is not None and uplink.wants_samples:
+            uplink.say(Control(name=SAMPLED, body=to_fields(sampled)))
+
+    @property
+    def _expected_frames(self) -> int | None:
+        """How many frames this run will capture, as far as one can know."""
+        counts = [self._options.limit.frames]
+        if self._source is not None and self._source.frame_count is not None:
+            counts.append(max(0, self._source.frame_count - self._first_seq))
+        return min((each for each in counts if each is not None), default=None)
 
     @property
     def _report_now(self) -> RunReport:
@@ -493,6 +557,15 @@ class DeviceRun:
         if self._capture is None:
             return
         logger.info("finished", extra=report.closing_line())
+        self._recorder.record(
+            RunEnded(
+                at_s=self._recorder.now(),
+                stream=self._options.stream,
+                duration_s=report.duration_s,
+                fps=report.fps,
+                **report.frames,
+            )
+        )
         for task, number in self._totals.failures.items():
             logger.warning("frames_failed", extra={"frames": number, "task": task})
 

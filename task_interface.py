@@ -203,6 +203,11 @@ class BoundSource:
         """The rate at which the source wants to be read; None as fast as it is asked."""
         return cast("float | None", getattr(self._opener, "rate_fps", None))
 
+    @property
+    def frame_count(self) -> int | None:
+        """How many frames the source has in all; None if nobody knows."""
+        return cast("int | None", getattr(self._opener, "frame_count", None))
+
     def open(self, start_seq: int) -> Iterator[object]:
         """Yield the frames as the source gives them, from frame ``start_seq`` on if it can seek.
 

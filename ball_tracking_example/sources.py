@@ -163,6 +163,9 @@ class FileSource(_Resizing):
     def __init__(self, path: Path) -> None:
         self._path = path
         with self._capture() as capture:
+            # As the file says, which some do not know, or only about.
+            frames = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+            self.frame_count = int(frames) if frames > 0 else None
             if not capture.grab():
                 raise LoadingError(
                     f"cannot read {str(path)!r}: it holds no frame that OpenCV decodes"

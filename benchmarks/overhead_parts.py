@@ -45,7 +45,7 @@ def parts(*, frames: int) -> Mapping[str, Contender]:
         "bare calls of the 6 tasks": lambda: run_bare,
         "dispatch: BoundPipeline.run, with the tasks": _dispatch,
         "scheduling: choose, observe both ends": _scheduling,
-        "telemetry: RunTotals": _telemetry,
+        "totals: RunTotals": _totals,
         "values: pack, unpack": _values,
         "window: put, take, acknowledge": _window,
         "device session: send_frame": _sending,
@@ -118,7 +118,7 @@ def _scheduling() -> Callable[[], object]:
     return step
 
 
-def _telemetry() -> Callable[[], object]:
+def _totals() -> Callable[[], object]:
     totals = RunTotals(empty_app.pipeline.names)
     seconds = dict.fromkeys(range(TASKS), 1e-6)
 

@@ -47,6 +47,9 @@ def add_common_options(parser: argparse.ArgumentParser, environment: Mapping[str
         metavar="F",
         help="write the final report as one JSON object; -: standard output",
     )
+    parser.add_argument(
+        "--trace", type=path, metavar="F", help="write every event of the run as a JSON line"
+    )
     parser.add_argument("--log-level", choices=LEVELS, default="info", help="default: info")
     parser.add_argument("--log-format", choices=FORMATS, default="text", help="default: text")
     parser.add_argument("--version", action="version", version=f"task-offload {__version__}")

@@ -13,6 +13,7 @@ class LoadMeter:
         self._cpu_began_s = time.process_time()
         self._began_s = time.monotonic()
         self._asked_before = False
+        self._taken = (self._began_s, 0.0)
 
     @property
     def cpu_s(self) -> float:
@@ -25,6 +26,12 @@ class LoadMeter:
         passed_s = time.monotonic() - self._began_s
         return 100 * self.cpu_s / passed_s if passed_s > 0 else 0.0
 
+    def take_cpu_percent(self) -> float:
+        """Return the same of the time since the last call, or since it was made."""
+        now, cpu_s = time.monotonic(), self.cpu_s
+        (then, before_s), self._taken = self._taken, (now, cpu_s)
+        return 100 * (cpu_s - before_s) / (now - then) if now > then else 0.0
+
     def machine_share(self) -> float | None:
         """Return the share of the machine's processors in use since the last call, 0 to 1.
 
@@ -36,6 +43,23 @@ class LoadMeter:
         share = psutil.cpu_percent() / 100
         asked_before, self._asked_before = self._asked_before, True
         return share if asked_before else None
+
+    @staticmethod
+    def memory_bytes() -> int:
+        """Return what this process holds in memory now."""
+        import psutil
+
+        return int(psutil.Process().memory_info().rss)
+
+    @staticmethod
+    def temperature_c() -> float | None:
+        """Return what the hottest sensor of the machine shows, in degrees Celsius; None without."""
+        import psutil
+
+        if not hasattr(psutil, "sensors_temperatures"):
+            return None
+        sensors = psutil.sensors_temperatures().values()
+        return max((each.current for group in sensors for each in group), default=None)
 
     @staticmethod
     def peak_rss_bytes() -> int:

@@ -13,6 +13,7 @@ from offload.messages import (
     SteeringMode,
     SteeringRequest,
 )
+from offload.telemetry.recorder import Recorder
 from scheduler import DeviceCosts, Observation, OperatingPoint, ThroughputScheduler
 
 
@@ -70,7 +71,7 @@ def splits_taken(steered: ThroughputScheduler, *, from_s: float) -> list[int]:
 def after(*changes: Change, steered: ThroughputScheduler | None) -> list[Said]:
     """Return what a device says that is asked for these changes, after its first word."""
     asker = Asker()
-    steering = DeviceSteering(asker, steered, split=2)
+    steering = DeviceSteering(asker, steered, split=2, recorder=Recorder(), stream="s")
     asker.requests = [
         SteeringRequest(change=change, number=number) for number, change in enumerate(changes)
     ]
@@ -90,7 +91,7 @@ def test_a_device_says_how_it_is_steered_before_anybody_asks(
     steered: ThroughputScheduler | None, expected: tuple[SteeringMode, float | None, int | None]
 ) -> None:
     asker = Asker()
-    DeviceSteering(asker, steered, split=2)
+    DeviceSteering(asker, steered, split=2, recorder=Recorder(), stream="s")
     (said,) = asker.said
     assert (said.mode, said.target, said.pinned) == expected
     assert said.error is None

@@ -8,6 +8,7 @@ import pytest
 
 from offload import throttle
 from offload.cloud.refusals import Refusals
+from offload.telemetry.recorder import Recorder
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[tuple[object, ...]]:
@@ -21,7 +22,7 @@ def said(caplog: pytest.LogCaptureFixture) -> list[tuple[object, ...]]:
 def test_each_refusal_is_said_with_its_peer_and_its_reason(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    refusals = Refusals()
+    refusals = Refusals(Recorder())
     for peer in ("a:1", "b:2"):
         refusals.note("token", peer, "no token")
     assert said(caplog) == [("token", "a:1", None), ("token", "b:2", None)]
@@ -32,7 +33,7 @@ def test_each_refusal_is_said_with_its_peer_and_its_reason(
 def test_devices_that_find_the_server_full_are_one_line_a_minute_with_their_number(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refusals = Refusals()
+    refusals = Refusals(Recorder())
     for number in range(1000):
         refusals.note("busy", f"a:{number}", "server is full")
     assert said(caplog) == [("busy", "a:0", 1)]
@@ -48,7 +49,7 @@ def test_devices_that_find_the_server_full_are_one_line_a_minute_with_their_numb
 def test_what_was_kept_back_is_said_a_minute_later_or_at_the_end_though_no_more_come(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    refusals = Refusals()
+    refusals = Refusals(Recorder())
     for at_s in (time.monotonic() + 2 * throttle.COMPLAIN_EVERY_S, math.inf):
         for number in range(3):
             refusals.note("busy", f"a:{number}", "server is full")

@@ -1,75 +1,38 @@
 """What a progress line of the device says in each mode."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from offload.device.capture import Capture, Limit, Overload
-from offload.device.link import LinkEstimate
-from offload.device.report import Progress
-from offload.device.totals import RunTotals
-from offload.device.uplink import LinkState
-from offload.load import LoadMeter
+from offload.device.report import progress_fields
+from tests.seen_events import sampled
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Steered:
-    target_fps: float = 20.0
-    position: float = 3.456
-    reason: str = "settled"
-
-
-def progress() -> Progress:
-    """Return that of a client alone which has done nothing yet."""
-    return Progress(
-        now=1000.0,
-        split=None,
-        steering=None,
-        totals=RunTotals(("get_frame",)),
-        link=LinkState(),
-        load=LoadMeter(),
-        live=None,
-        rate=None,
-    )
-
-
-def names(line: dict[str, object]) -> list[str]:
-    return [name for name in line if name != "machine_percent"]
+MANUAL = sampled(split=3.0, cloud_load=0.0)
+AUTOMATIC = replace(MANUAL, target_fps=20.0, split=3.456, reason="settled")
 
 
 def test_a_client_alone_says_nothing_of_splits_and_of_the_cloud() -> None:
-    line = progress().line()
-    assert names(line) == ["fps", "latency_p95_ms", "in_flight", "dropped", "cpu_percent"]
+    line = progress_fields(sampled(split=7.0))
+    assert list(line) == ["fps", "latency_p95_ms", "in_flight", "dropped", "cpu_percent"]
     assert (line["fps"], line["latency_p95_ms"]) == (0.0, None)
 
 
 def test_a_fixed_split_is_said_as_it_is_and_a_steered_one_with_target_and_reason() -> None:
-    fixed = replace(progress(), split=3)
-    assert fixed.line()["split"] == 3
-    line = replace(fixed, steering=Steered()).line()
+    assert progress_fields(MANUAL)["split"] == 3
+    line = progress_fields(AUTOMATIC)
     assert (line["target"], line["split"], line["reason"]) == (20.0, 3.46, "settled")
 
 
 def test_with_a_cloud_its_load_is_said_and_the_link_s_rate_once_it_is_known() -> None:
-    rate = LinkEstimate()
-    split = replace(progress(), split=3, rate=rate, link=LinkState(cloud_load=0.25, spooled=7))
-    assert names(split.line())[-2:] == ["spooled", "cloud_percent"]
-    assert (split.line()["spooled"], split.line()["cloud_percent"]) == (7, 25)
-    rate.observe(byte_count=1_000_000, sent_s=1.0, acknowledged_s=2.0, residence_s=0.0)
-    assert split.line()["link_mbit"] == 8.0
+    line = progress_fields(replace(MANUAL, cloud_load=0.25, spooled=7))
+    assert list(line)[-2:] == ["spooled", "cloud_percent"]
+    assert (line["spooled"], line["cloud_percent"]) == (7, 25)
+    assert progress_fields(replace(MANUAL, link_bytes_per_s=1e6))["link_mbit"] == 8.0
 
 
-def test_a_live_source_s_newest_frame_is_never_younger_than_nothing() -> None:
-    now_s = 1000.0
-    capture = Capture(
-        iter([1, 2]),
-        start_seq=0,
-        overload=Overload.BLOCK,
-        limit=Limit(),
-        rate_fps=None,
-        clock=lambda: now_s,
-    )
-    live = replace(progress(), live=capture)
-    assert (live.line()["missed"], live.line()["newest_age_ms"]) == (0, None)
-    now_s = 1000.5
-    capture.next(timeout_s=1.0)
-    assert live.line()["newest_age_ms"] == 0
-    assert replace(live, now=1000.75).line()["newest_age_ms"] == 250
+def test_of_a_live_source_it_says_what_was_missed_and_how_old_the_newest_frame_is() -> None:
+    live = progress_fields(replace(MANUAL, missed=2, newest_age_s=0.25))
+    assert (live["missed"], live["newest_age_ms"]) == (2, 250)
+    assert progress_fields(replace(MANUAL, missed=0))["newest_age_ms"] is None
+
+
+def test_the_machine_s_load_is_said_once_it_is_known() -> None:
+    assert progress_fields(replace(MANUAL, machine_part=0.5))["machine_percent"] == 50

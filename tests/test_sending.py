@@ -299,14 +299,15 @@ def test_what_is_said_goes_out_before_the_frames_that_wait() -> None:
     assert isinstance(sent, Frame)
 
 
-def test_only_the_newest_of_what_is_said_is_sent_and_none_of_it_twice() -> None:
+def test_of_each_name_only_the_newest_is_sent_and_none_of_it_twice() -> None:
     device = Device()
-    for name in ("older", "newer"):
+    older, newer = (Control(name="sampled", body={"fps": fps}) for fps in (1.0, 2.0))
+    for control in (older, Control(name="steering"), newer):
         with device.lock:
-            device.sender.say(Control(name=name))
+            device.sender.say(control)
     assert device.send()
     assert not device.send()
-    assert device.socket.messages == [Control(name="newer")]
+    assert device.socket.messages == [newer, Control(name="steering")]
 
 
 def test_what_is_said_while_somebody_sends_waits_for_the_right_to_send() -> None:

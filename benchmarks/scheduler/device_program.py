@@ -17,7 +17,7 @@ from typing import Final
 
 import scheduler
 from benchmarks.scheduler.plain_rule import PlainRule
-from offload.device import telemetry
+from offload.device import totals
 from offload.device.outbox import Delivered
 from offload.messages import Outcome
 
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> None:
     """Run the program; it ends by SystemExit, as it does by itself."""
     path, chooser, *own = arguments
     log = FrameLog()
-    telemetry.RunTotals = logging_totals(log)  # type: ignore[misc]  # a subclass of it
+    totals.RunTotals = logging_totals(log)  # type: ignore[misc]  # a subclass of it
     if chooser == RULE:
         scheduler.ThroughputScheduler = PlainRule  # type: ignore[misc,assignment]  # what is used of it
     sys.argv = [str(PROGRAM), *own]
@@ -63,10 +63,10 @@ def main(arguments: Sequence[str]) -> None:
         Path(path).write_text(json.dumps(log.as_plain()), encoding="utf-8")
 
 
-def logging_totals(log: FrameLog) -> type[telemetry.RunTotals]:
+def logging_totals(log: FrameLog) -> type[totals.RunTotals]:
     """Return the class of the device's totals, which also writes into ``log``."""
 
-    class LoggingTotals(telemetry.RunTotals):
+    class LoggingTotals(totals.RunTotals):
         def chose(self, split: int) -> None:
             super().chose(split)
             log.chosen.append((time.monotonic(), split))

@@ -79,6 +79,7 @@ class DeviceLink:
     Attributes:
         is_open: Whether the device may still be heard and told something.
         client: Whose session it is; None before the device has said so.
+        received_bytes: What came from it.
         reserved_bytes: What is reserved for messages on their way; who takes a frame over takes its
             bytes over, too.
     """
@@ -104,7 +105,7 @@ class DeviceLink:
         self._arrival = arrival
         self._memory = memory
         self._begun_bytes = 0
-        self._received_bytes = 0
+        self.received_bytes = 0
         self._waits_for_memory = False
         self._is_crowded = False
         self._watch = LinkWatch()
@@ -175,13 +176,13 @@ class DeviceLink:
         elif session.is_closed:
             if watch.has_lingered(now):
                 connection.abort()
-        elif session.is_talking and watch.is_silent(now, self._received_bytes, reading=reading):
+        elif session.is_talking and watch.is_silent(now, self.received_bytes, reading=reading):
             # Nobody would read a refusal.
             self._end_at_once(f"silent for {SILENCE_S:.0f} s")
         elif session.has_proved and watch.is_stuck(
             now,
             session.messages,
-            self._received_bytes,
+            self.received_bytes,
             begun=session.mid_message,
             reading=reading,
         ):
@@ -204,7 +205,7 @@ class DeviceLink:
         self.refuse(RefusalCode.TIMEOUT, f"no handshake within {HANDSHAKE_S:.0f} s")
 
     def _received(self, byte_count: int) -> None:
-        self._received_bytes += byte_count
+        self.received_bytes += byte_count
         try:
             if events := self.session.received(byte_count):
                 for event in events:

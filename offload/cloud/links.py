@@ -1,6 +1,6 @@
 """The connections of a server: made, looked after, and which of them are clients.
 
-links = Links(server, options=options, access=access, memory=memory)
+links = Links(server, options=options, access=access, memory=memory, recorder=recorder)
 admission = Admission(listeners, make_connection=links.make, ...)
 if not links.let_in(link, client): ...          # there are as many clients as there may be
 links.look(loop.time())                         # once every LOOK_EVERY_S
@@ -22,6 +22,7 @@ from offload.cloud.refusals import Refusals
 from offload.cloud.transport import CloudConnection
 from offload.messages import RefusalCode
 from offload.session import CloudSession
+from offload.telemetry.recorder import Recorder
 from offload.wire import Admit
 
 # A loop that comes round so late was held up: it has not read what the devices said meanwhile.
@@ -40,16 +41,23 @@ class Links:
         options: How many clients and how large messages there may be, and who may come in.
         access: The tokens.
         memory: Where memory for messages is reserved.
+        recorder: Is told who was refused.
 
     Attributes:
         refusals: Who was refused, whether by a link or before there was one.
     """
 
     def __init__(
-        self, owner: LinkOwner, *, options: Options, access: Access, memory: FrameMemory
+        self,
+        owner: LinkOwner,
+        *,
+        options: Options,
+        access: Access,
+        memory: FrameMemory,
+        recorder: Recorder,
     ) -> None:
         """Start without connections."""
-        self.refusals = Refusals()
+        self.refusals = Refusals(recorder)
         self._owner = owner
         self._options = options
         self._access = access
@@ -74,6 +82,11 @@ class Links:
     def all(self) -> list[DeviceLink]:
         """Return the connections there are now."""
         return list(self._links)
+
+    @property
+    def clients(self) -> int:
+        """How many devices are let in."""
+        return len(self._clients)
 
     def add(self, link: DeviceLink) -> None:
         """Take note of a device that has connected."""

@@ -27,7 +27,7 @@ class MemoryBudget(Generic[Waiter]):
     def __init__(self, *, limit_bytes: int) -> None:
         """Start with nothing held."""
         self.held_bytes = 0
-        self._limit_bytes = limit_bytes
+        self.limit_bytes = limit_bytes
         # In the order in which they came, with what each asked for.
         self._waiting: dict[Waiter, int] = {}
         self._in_turn: Waiter | None = None
@@ -35,7 +35,7 @@ class MemoryBudget(Generic[Waiter]):
     @property
     def is_full(self) -> bool:
         """Whether more is held than the limit: what cannot be refused has no need to ask."""
-        return self.held_bytes > self._limit_bytes
+        return self.held_bytes > self.limit_bytes
 
     @property
     def is_awaited(self) -> bool:
@@ -82,4 +82,4 @@ class MemoryBudget(Generic[Waiter]):
         self._waiting.pop(waiter, None)
 
     def _fits(self, size: int) -> bool:
-        return self.held_bytes + size <= self._limit_bytes or self.held_bytes == 0
+        return self.held_bytes + size <= self.limit_bytes or self.held_bytes == 0

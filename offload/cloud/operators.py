@@ -6,7 +6,6 @@ operators.leave(link)                       # when its connection has ended
 """
 
 import asyncio
-import logging
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -22,8 +21,6 @@ from offload.messages import (
     Steered,
     StreamSteering,
 )
-
-logger = logging.getLogger(__name__)
 
 # They are no clients, and have files of their own (`admission.SPARE_FILES`). Some people and their
 # scripts are not as many.
@@ -67,6 +64,11 @@ class Operators:
             raise RemoteProtocolError("operator asks again, expected it to wait for its answer")
         self._answering[link] = asyncio.get_running_loop().create_task(self._answer(link, control))
 
+    @property
+    def connected(self) -> int:
+        """How many there are."""
+        return len(self._answering)
+
     def leave(self, link: DeviceLink) -> None:
         """Forget an operator whose connection has ended; what it asked for is done all the same."""
         answering = self._answering.pop(link, None)
@@ -77,20 +79,11 @@ class Operators:
     async def _answer(self, link: DeviceLink, control: Control) -> None:
         try:
             request = OperatorRequest.read(control)
-            streams = await self._steering.steer(request)
+            streams = await self._steering.steer(request, by=link.credential.token)
         except (RemoteProtocolError, SteeringError) as error:
             if link.is_open:
                 link.send_control(Steered(error=str(error)).control())
             return
-        if request.change is not None:
-            failed = sum(each.error is not None for each in streams)
-            extra = {
-                "token": link.credential.token,
-                "change": control.name,
-                "streams": len(streams),
-                "failed": failed,
-            }
-            logger.info("steered", extra=extra)
         for part in _parts(streams):
             while link.is_open and link.connection.unsent_bytes > MAX_UNSENT_ANSWER_BYTES:
                 await asyncio.sleep(_ROOM_POLL_S)

@@ -57,6 +57,7 @@ class Options:
     max_frame_bytes: int
     memory_bytes: int
     summary: str | None
+    trace: Path | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +128,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         max_frame_bytes=parsed.max_frame,
         memory_bytes=_memory_bytes(parsed),
         summary=parsed.summary,
+        trace=parsed.trace,
     )
 
 

@@ -1,6 +1,6 @@
 """Whom a server refused, and why: each is counted, and said unless there are too many.
 
-refusals = Refusals()
+refusals = Refusals(recorder)
 refusals.note("token", "192.0.2.1:40000", "server knows no token with the name 'gate'")
 refusals.look(time.monotonic())                 # now and then
 summary["refused"] = refusals.counts
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from offload.messages import RefusalCode
+from offload.telemetry.events import PeerRefused
+from offload.telemetry.recorder import Recorder
 from offload.throttle import Complaint
 
 logger = logging.getLogger(__name__)
@@ -32,10 +34,15 @@ class _Unsaid:
 
 
 class Refusals:
-    """Counts and says refusals."""
+    """Counts and says refusals.
 
-    def __init__(self) -> None:
+    Args:
+        recorder: Is told of each.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
         """Start without any."""
+        self._recorder = recorder
         self._counts: Counter[str] = Counter()
         self._unsaid: dict[str, _Unsaid] = {}
         self._complaints = {why: Complaint() for why in _SAID_TOGETHER}
@@ -48,6 +55,8 @@ class Refusals:
     def note(self, why: str, peer: str, reason: str) -> None:
         """Count a refusal, and say it now, or together with others of its kind."""
         self._counts[why] += 1
+        at_s = self._recorder.now()
+        self._recorder.record(PeerRefused(at_s=at_s, cause=why, peer=peer, reason=reason))
         fields: dict[str, object] = {"why": why, "peer": peer, "reason": reason}
         if why in self._complaints:
             times = self._unsaid[why].times + 1 if why in self._unsaid else 1

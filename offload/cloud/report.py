@@ -41,6 +41,7 @@ class StreamCounts:
     next_seq: int
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     duplicates_ignored: int = 0
+    received_bytes: int = 0
     pictures: int = 0
     cloud_task_s: float = 0.0
     first_s: float | None = None

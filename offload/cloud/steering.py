@@ -1,9 +1,9 @@
 """Steer the devices that are connected: pass a change on, and wait until they say what they did.
 
-    steering = Steering()
+    steering = Steering(recorder)
     stream = steering.enter("porch", device="pi", app="ball", splits=range(1, 7), send=send)
     stream.note(state)                          # whenever its device says `steering`
-    found = await steering.steer(OperatorRequest(change=SetTarget(fps=25.0)))
+    found = await steering.steer(OperatorRequest(change=SetTarget(fps=25.0)), by="boss")
     steering.leave(stream)
 
 Who asks, and over what, is not known here; operators' connections are served by ``operators``.
@@ -24,8 +24,11 @@ from offload.messages import (
     SteeringRequest,
     SteeringState,
     StreamSteering,
+    change_value,
 )
 from offload.session import STEERING_S
+from offload.telemetry.events import Steered
+from offload.telemetry.recorder import Recorder
 
 # Sends a control message to a device.
 Send = Callable[[Control], None]
@@ -108,10 +111,15 @@ def _answer(waiting: asyncio.Future[str | None], error: str | None) -> None:
 
 
 class Steering:
-    """The streams of all connected devices, and who steers them; for the event loop."""
+    """The streams of all connected devices, and who steers them; for the event loop.
 
-    def __init__(self) -> None:
+    Args:
+        recorder: Is told of every change, made or not.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
         """Start without streams."""
+        self._recorder = recorder
         self._streams: dict[str, SteeredStream] = {}
         # Begun anywhere, so that a device that comes from another server answers nobody by chance.
         self._numbers = count(secrets.randbits(32))
@@ -129,11 +137,15 @@ class Steering:
         del self._streams[stream.name]
         stream.end()
 
-    async def steer(self, request: OperatorRequest) -> list[StreamSteering]:
+    async def steer(self, request: OperatorRequest, *, by: str) -> list[StreamSteering]:
         """Do what an operator asks for, and return what came of it, by the streams' names.
 
         All devices are told at once, and have `STEERING_S` to say what they did. Where one does
         not, or where its app has no such split, its ``error`` says so.
+
+        Args:
+            request: What is asked for.
+            by: Name of the operator's token.
 
         Raises:
             SteeringError: There is no stream of the name that was asked for.
@@ -142,7 +154,26 @@ class Steering:
         if request.change is None:
             return [each.now() for each in streams]
         changes = (each.steer(request.change, self._numbers) for each in streams)
-        return list(await asyncio.gather(*changes))
+        steered = list(await asyncio.gather(*changes))
+        for each in steered:
+            self._record(request.change, each, by)
+        return steered
+
+    def _record(self, change: Change, steered: StreamSteering, by: str) -> None:
+        control = SteeringRequest(change=change).control()
+        state = steered.state
+        self._recorder.record(
+            Steered(
+                at_s=self._recorder.now(),
+                stream=steered.stream,
+                change=control.name,
+                value=change_value(change),
+                error=steered.error,
+                target_fps=None if state is None else state.target_fps,
+                pinned=None if state is None else state.pinned,
+                by=by,
+            )
+        )
 
     def _chosen(self, name: str | None) -> list[SteeredStream]:
         if name is None:

@@ -28,6 +28,7 @@ class WaitingFrames:
 
     Attributes:
         are_over: Set while there are none.
+        frames: How many there are.
     """
 
     def __init__(self, memory: FrameMemory) -> None:
@@ -35,25 +36,25 @@ class WaitingFrames:
         self.are_over = asyncio.Event()
         self.are_over.set()
         self._memory = memory
-        self._frames = 0
+        self.frames = 0
         self._bytes = 0
 
     @property
     def are_too_many(self) -> bool:
         """Whether the stream's connection should not be read."""
-        return self._frames > MAX_WAITING_FRAMES or self._bytes > MAX_WAITING_BYTES
+        return self.frames > MAX_WAITING_FRAMES or self._bytes > MAX_WAITING_BYTES
 
     def enter(self, held_bytes: int) -> None:
         """Count one more; the bytes of its payload are reserved already."""
-        self._frames += 1
+        self.frames += 1
         self._bytes += held_bytes
         self._memory.hold(FRAME_OBJECTS_BYTES)
         self.are_over.clear()
 
     def leave(self, held_bytes: int) -> None:
         """Count one less, and release its memory."""
-        self._frames -= 1
+        self.frames -= 1
         self._bytes -= held_bytes
         self._memory.release(held_bytes + FRAME_OBJECTS_BYTES)
-        if self._frames == 0:
+        if self.frames == 0:
             self.are_over.set()

@@ -2,7 +2,7 @@
 
 The device program works with either in the same way, by `Delivery`.
 
-    uplink = open_uplink(options, opening, os.environ)
+    uplink = open_uplink(options, opening, os.environ, recorder)
     uplink.start()
     local = open_local(options, app="my_app")
 """
@@ -21,6 +21,7 @@ from offload.errors import ConfigurationError
 from offload.messages import Open, OutcomeRange
 from offload.results import open_results
 from offload.servers import security
+from offload.telemetry.recorder import Recorder
 from offload.transport import machine_name
 
 
@@ -50,7 +51,9 @@ class Delivery(Protocol):
         """Return how it is doing."""
 
 
-def open_uplink(options: Options, opening: Open, environment: Mapping[str, str]) -> Uplink:
+def open_uplink(
+    options: Options, opening: Open, environment: Mapping[str, str], recorder: Recorder
+) -> Uplink:
     """Return the way to the cloud, with a spool if the user wants one; nothing is connected yet.
 
     Raises:
@@ -74,7 +77,9 @@ def open_uplink(options: Options, opening: Open, environment: Mapping[str, str])
             limit_bytes=options.spool_limit,
             is_named=options.stream_is_named,
         )
-    return Uplink(dialer=dialer, opening=opening, window=options.window, spool=spool)
+    return Uplink(
+        dialer=dialer, opening=opening, window=options.window, recorder=recorder, spool=spool
+    )
 
 
 def open_local(options: Options, *, app: str) -> LocalDelivery:

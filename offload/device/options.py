@@ -111,6 +111,7 @@ class Options:
     token_file: Path | None
     report_every_s: float
     summary: str | None
+    trace: Path | None
 
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
@@ -166,6 +167,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         token_file=parsed.token_file,
         report_every_s=parsed.report_every,
         summary=parsed.summary,
+        trace=parsed.trace,
     )
 
 

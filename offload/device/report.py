@@ -1,6 +1,6 @@
 """What the device program says of its run: now and then how it goes, and at the end what it did.
 
-logger.info("progress", extra=Progress(now=now, split=3, ...).line())
+logger.info("progress", extra=progress_fields(sampled))
 report = RunReport(mode="manual", app="my_app", stream="porch", ...)
 write_summary(path, report.summary())
 """
@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from offload.device.capture import Capture
-from offload.device.link import LinkEstimate
 from offload.device.totals import RunTotals
 from offload.device.uplink import LinkState
 from offload.load import LoadMeter
 from offload.messages import Outcome
+from offload.telemetry.events import Sampled
 
 
 class Decision(Protocol):
@@ -41,96 +40,59 @@ class Decision(Protocol):
         """Why."""
 
 
-class Steering(Protocol):
-    """Where the scheduler stands, as a progress line shows it."""
+def progress_fields(sampled: Sampled) -> dict[str, object]:
+    """Return what a progress line says; what there is not in this mode is left out."""
+    p95_s = sampled.latency_p95_s
+    return {
+        "fps": round(sampled.fps, 1),
+        **_split_fields(sampled),
+        "latency_p95_ms": None if p95_s is None else round(1000 * p95_s),
+        "in_flight": sampled.in_flight,
+        "dropped": sampled.dropped,
+        **_machine_fields(sampled),
+        **_source_fields(sampled),
+        **({"spooled": sampled.spooled} if sampled.spooled else {}),
+        **_cloud_fields(sampled),
+    }
 
-    @property
-    def target_fps(self) -> float:
-        """The target."""
 
-    @property
-    def position(self) -> float:
-        """The mean split."""
+def _split_fields(sampled: Sampled) -> dict[str, object]:
+    # Without a cloud there is none.
+    if sampled.cloud_load is None or sampled.split is None:
+        return {}
+    if sampled.reason is None:
+        return {"split": round(sampled.split)}
+    return {
+        "target": sampled.target_fps,
+        "split": round(sampled.split, 2),
+        "reason": sampled.reason,
+    }
 
-    @property
-    def reason(self) -> str:
-        """Why it is there."""
+
+def _machine_fields(sampled: Sampled) -> dict[str, object]:
+    fields: dict[str, object] = {"cpu_percent": round(sampled.cpu_percent)}
+    if sampled.machine_part is not None:
+        fields["machine_percent"] = round(100 * sampled.machine_part)
+    return fields
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How a run goes.
+def _source_fields(sampled: Sampled) -> dict[str, object]:
+    if sampled.missed is None:
+        return {}
+    age_s = sampled.newest_age_s
+    return {
+        "missed": sampled.missed,
+        "newest_age_ms": None if age_s is None else round(1000 * age_s),
+    }
 
-    Attributes:
-        now: Monotonic seconds.
-        split: The split if it is fixed, else None.
-        steering: The scheduler's state; None unless automatic.
-        totals: What became of the frames so far.
-        link: The state of the link.
-        load: What the program takes of its machine.
-        live: The capture of a live source; None for others.
-        rate: What the link carries; None if there is none.
-    """
 
-    now: float
-    split: int | None
-    steering: Steering | None
-    totals: RunTotals
-    link: LinkState
-    load: LoadMeter
-    live: Capture | None
-    rate: LinkEstimate | None
-
-    def line(self) -> dict[str, object]:
-        """Return the fields of a progress line; what there is not in this mode is left out.
-
-        Its latency is that of the frames since the last line.
-        """
-        p95_s = self.totals.take_recent_latency().percentile(0.95)
-        return {
-            "fps": round(self.totals.rate.per_second(self.now), 1),
-            **self._split(),
-            "latency_p95_ms": None if p95_s is None else round(1000 * p95_s),
-            "in_flight": self.link.in_flight,
-            "dropped": self.totals.outcomes[Outcome.DROPPED],
-            **self._machine(),
-            **self._source(),
-            **({"spooled": self.link.spooled} if self.link.spooled else {}),
-            **self._cloud(),
-        }
-
-    def _split(self) -> dict[str, object]:
-        if self.steering is not None:
-            return {
-                "target": self.steering.target_fps,
-                "split": round(self.steering.position, 2),
-                "reason": str(self.steering.reason),
-            }
-        return {} if self.split is None else {"split": self.split}
-
-    def _machine(self) -> dict[str, object]:
-        fields: dict[str, object] = {"cpu_percent": round(self.load.cpu_percent)}
-        if (share := self.load.machine_share()) is not None:
-            fields["machine_percent"] = round(100 * share)
-        return fields
-
-    def _source(self) -> dict[str, object]:
-        if self.live is None:
-            return {}
-        age_s = self.live.age_s(self.now)
-        return {
-            "missed": self.live.missed,
-            # One may have come since ``now``.
-            "newest_age_ms": None if age_s is None else round(1000 * max(0.0, age_s)),
-        }
-
-    def _cloud(self) -> dict[str, object]:
-        if self.rate is None:
-            return {}
-        fields: dict[str, object] = {"cloud_percent": round(100 * self.link.cloud_load)}
-        if self.rate.seconds_per_byte:
-            fields["link_mbit"] = round(8e-6 / self.rate.seconds_per_byte, 1)
-        return fields
+def _cloud_fields(sampled: Sampled) -> dict[str, object]:
+    if sampled.cloud_load is None:
+        return {}
+    fields: dict[str, object] = {"cloud_percent": round(100 * sampled.cloud_load)}
+    if sampled.link_bytes_per_s is not None:
+        fields["link_mbit"] = round(8e-6 * sampled.link_bytes_per_s, 1)
+    return fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

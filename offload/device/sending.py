@@ -37,13 +37,13 @@ USUAL_ENVELOPE_BYTES: Final = 128
 class Work:
     """What one thread sends: entries with perhaps the end, or what is left of earlier ones.
 
-    A control message goes before the entries.
+    Control messages go before the entries.
     """
 
     connection: ByteStream
     session: DeviceSession
     leftover: Sequence[Piece] = ()
-    control: Control | None = None
+    controls: Sequence[Control] = ()
     entries: list[Entry] = field(default_factory=list)
     ends: bool = False
     beats: bool = False
@@ -70,7 +70,7 @@ class Sender:
         # The right to send.
         self._is_held = False
         self._leftover: Sequence[Piece] = ()
-        self._control: Control | None = None
+        self._controls: dict[str, Control] = {}
         self._is_draining = False
         self._is_ending = False
         self._is_over = False
@@ -81,7 +81,7 @@ class Sender:
         """Send on a new connection from now on."""
         self._connection, self._session, self._outbox = connection, session, outbox
         self._leftover = ()
-        self._control = None
+        self._controls = {}
         self._is_draining = False
         self.wake()
 
@@ -104,8 +104,12 @@ class Sender:
         self._is_draining = True
 
     def say(self, control: Control) -> None:
-        """Send a control message on this connection, in the place of one that is not sent yet."""
-        self._control = control
+        """Send a control message on this connection.
+
+        It takes the place of one of the same name that is not sent yet: so there are few, however
+        long the connection stands still.
+        """
+        self._controls[control.name] = control
         self.wake()
 
     def end(self) -> None:
@@ -175,7 +179,7 @@ class Sender:
     def _can_send(self) -> bool:
         if self._is_held or self._session is None or self._session.is_closed:
             return False
-        return bool(self._leftover) or self._control is not None or self._goes_on(self._session)
+        return bool(self._leftover or self._controls) or self._goes_on(self._session)
 
     def _goes_on(self, session: DeviceSession) -> bool:
         """Return whether there is a frame to send, or the end."""
@@ -201,7 +205,7 @@ class Sender:
         leftover, self._leftover = self._leftover, ()
         work = Work(connection=self._connection, session=self._session, leftover=leftover)
         if not leftover:
-            work.control, self._control = self._control, None
+            work.controls, self._controls = list(self._controls.values()), {}
         if not leftover and self._goes_on(self._session):
             now = time.monotonic()
             gathered = 0
@@ -237,8 +241,8 @@ class Sender:
         try:
             if work.beats:
                 work.session.send_heartbeat()
-            if work.control is not None:
-                work.session.send_control(work.control)
+            for control in work.controls:
+                work.session.send_control(control)
             for entry in work.entries:
                 self._queue(work.session, entry)
             if work.ends:

@@ -20,6 +20,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -42,6 +43,9 @@ RETRY_S: Final = 1.0
 
 # What is acknowledged is forgotten with the next writing, or after so long without one.
 FLUSH_EVERY_S: Final = 5.0
+
+# How full it is, is of interest to people.
+MEASURE_EVERY_S: Final = 1.0
 
 # Written in one transaction, and copied for it: some pictures.
 GROUP_BYTES: Final = 4 * 1024 * 1024
@@ -109,6 +113,11 @@ class Spooler:
     Args:
         spool: Only this thread uses it from `start` on.
         lock: Guards the outbox. It is never held while the disk is used.
+
+    Attributes:
+        resumed: Frames that an earlier run has left.
+        used_bytes: What the spool holds, as of the last second.
+        capacity_bytes: What it may hold.
     """
 
     def __init__(self, spool: Spool, lock: threading.Lock) -> None:
@@ -125,6 +134,9 @@ class Spooler:
         self._thread = threading.Thread(target=self._run, name="spooler", daemon=True)
         self._outbox: SpooledOutbox | None = None
         self.resumed = spool.frames
+        self.capacity_bytes = spool.capacity_bytes
+        self.used_bytes = 0
+        self._measured_s = -math.inf
 
     @property
     def position(self) -> int:
@@ -181,6 +193,7 @@ class Spooler:
             if now >= self._read_again_s and not self._read(outbox):
                 self._read_again_s = now + RETRY_S
             self._say_note()
+            self._measure(now)
         self._write(outbox, put_before_s=math.inf)
         self._spool.close()
 
@@ -239,6 +252,13 @@ class Spooler:
     def _complain(self, name: str, reason: str, *, how: str) -> None:
         if self._complaints[name].is_due(time.monotonic()):
             logger.error(name, extra={"reason": reason, "how": how})
+
+    def _measure(self, now: float) -> None:
+        """Note how full the spool is, for reports; while the disk does not say, as it was."""
+        if now - self._measured_s >= MEASURE_EVERY_S:
+            self._measured_s = now
+            with suppress(SpoolError):
+                self.used_bytes = self._spool.used_bytes()
 
     def _say_note(self) -> None:
         """Say that the file was found damaged while it was in use, and what became of it."""

@@ -4,13 +4,19 @@ steering = DeviceSteering(uplink, scheduler, split=3)   # says how this device i
 steering.follow()                                       # now and then
 """
 
-import logging
-from dataclasses import asdict
 from typing import Protocol
 
-from offload.messages import Change, PinSplit, Release, SetTarget, SteeringMode, SteeringRequest
-
-logger = logging.getLogger("device")
+from offload.messages import (
+    Change,
+    PinSplit,
+    Release,
+    SetTarget,
+    SteeringMode,
+    SteeringRequest,
+    change_value,
+)
+from offload.telemetry.events import Steered
+from offload.telemetry.recorder import Recorder
 
 
 class Steerable(Protocol):
@@ -50,31 +56,42 @@ class DeviceSteering:
         asker: Asks for changes, and is told what came of them.
         scheduler: What is steered; None in manual mode, where nothing is.
         split: The split of all frames in manual mode.
+        recorder: Is told of every change.
+        stream: Whose changes they are.
+
+    Attributes:
+        pinned: The split of all frames, if it is fixed.
     """
 
-    def __init__(self, asker: Asker, scheduler: Steerable | None, *, split: int) -> None:
+    def __init__(
+        self,
+        asker: Asker,
+        scheduler: Steerable | None,
+        *,
+        split: int,
+        recorder: Recorder,
+        stream: str,
+    ) -> None:
         """Say how it is steered."""
         self._asker = asker
+        self._recorder = recorder
+        self._stream = stream
         self._scheduler = scheduler
-        self._pinned = split if scheduler is None else None
+        self.pinned = split if scheduler is None else None
         self._say()
 
     def follow(self) -> None:
         """Make the changes that were asked for, in order."""
         for request in self._asker.take_requests():
             error = self._make(request.change)
-            fields = {"change": request.control().name, **asdict(request.change)}
-            if error is None:
-                logger.info("steered", extra=fields)
-            else:
-                logger.warning("steering_refused", extra={**fields, "reason": error})
+            self._record(request, error)
             self._say(error=error, answers=request)
 
     def _make(self, change: Change) -> str | None:
         """Make a change; return why it cannot be made, None if it was."""
         if self._scheduler is None:
             return (
-                f"its device runs tasks 1 to {self._pinned} by hand (manual mode): start it with K "
+                f"its device runs tasks 1 to {self.pinned} by hand (manual mode): start it with K "
                 "and FPS to steer it"
             )
         try:
@@ -83,20 +100,34 @@ class DeviceSteering:
                     self._scheduler.target_fps = fps
                 case PinSplit(split=split):
                     self._scheduler.pin(split)
-                    self._pinned = split
+                    self.pinned = split
                 case Release():
                     self._scheduler.release()
-                    self._pinned = None
+                    self.pinned = None
         except ValueError as error:
             return str(error)
         return None
+
+    def _record(self, request: SteeringRequest, error: str | None) -> None:
+        self._recorder.record(
+            Steered(
+                at_s=self._recorder.now(),
+                stream=self._stream,
+                change=request.control().name,
+                value=change_value(request.change),
+                error=error,
+                target_fps=None if self._scheduler is None else self._scheduler.target_fps,
+                pinned=self.pinned,
+                by=None,
+            )
+        )
 
     def _say(self, *, error: str | None = None, answers: SteeringRequest | None = None) -> None:
         scheduler = self._scheduler
         self._asker.say_steering(
             mode=SteeringMode.MANUAL if scheduler is None else SteeringMode.AUTOMATIC,
             target=None if scheduler is None else scheduler.target_fps,
-            pinned=self._pinned,
+            pinned=self.pinned,
             error=error,
             answers=answers,
         )

@@ -108,7 +108,7 @@ class RunTotals:
         self.first_reasons: dict[str, str] = {}
         self.rate = RateWindow()
         self._tasks = {name: TaskCost() for name in tasks}
-        self._costs = list(self._tasks.values())
+        self.costs = list(self._tasks.values())
 
     @property
     def completed(self) -> int:
@@ -128,16 +128,16 @@ class RunTotals:
     def ran_on_device(self, seconds: Mapping[int, float]) -> None:
         """Book the seconds of tasks, by index, that ran on the device for one frame."""
         for index, spent_s in seconds.items():
-            cost = self._costs[index]
+            cost = self.costs[index]
             cost.device_s += spent_s
             cost.runs_device += 1
 
     def ran_in_cloud(self, times: Sequence[TaskTime]) -> None:
         """Book what the cloud says that its tasks cost; indices that do not exist are ignored."""
         for each in times:
-            if each.task < len(self._costs):
-                self._costs[each.task].cloud_s += each.seconds
-                self._costs[each.task].runs_cloud += each.runs
+            if each.task < len(self.costs):
+                self.costs[each.task].cloud_s += each.seconds
+                self.costs[each.task].runs_cloud += each.runs
 
     def finished(self, delivered: Delivered) -> None:
         """Book one frame, or a run of frames that ended alike."""
@@ -189,11 +189,11 @@ class RunTotals:
 
     def device_task_s(self) -> float:
         """Return the seconds of all tasks on the device."""
-        return sum(cost.device_s for cost in self._costs)
+        return sum(cost.device_s for cost in self.costs)
 
     def cloud_task_s(self) -> float:
         """Return the seconds of all tasks in the cloud."""
-        return sum(cost.cloud_s for cost in self._costs)
+        return sum(cost.cloud_s for cost in self.costs)
 
     def cloud_s_saved(self) -> float:
         """Return the cloud seconds that K = 1 would have cost on top.
@@ -201,4 +201,4 @@ class RunTotals:
         Each run on the device of a task after the first would have been one in the cloud; it is
         counted at the task's mean there, or at the device's where the cloud never ran it.
         """
-        return sum(cost.runs_device * cost.mean_cloud_s for cost in self._costs[1:])
+        return sum(cost.runs_device * cost.mean_cloud_s for cost in self.costs[1:])

@@ -13,7 +13,6 @@ keeps them on disk, too.
     uplink.finish(timeout_s=None)              # the cloud confirms that it has everything
 """
 
-import logging
 import math
 import threading
 import time
@@ -29,6 +28,7 @@ from offload.errors import OffloadError, RemoteProtocolError, SessionLost
 from offload.messages import (
     CHANGES,
     DRAIN,
+    TELEMETRY,
     WATCH,
     Acknowledgement,
     Control,
@@ -42,14 +42,15 @@ from offload.messages import (
     TaskTime,
     Welcome,
 )
+from offload.messages.envelope import read_boolean
 from offload.session import SILENCE_S, STALL_S, TICK_S, DeviceSession, Event
+from offload.telemetry import events
+from offload.telemetry.recorder import Recorder
 from offload.transport import ByteStream
 
 if TYPE_CHECKING:
     from offload.device.spooling import Spooler
     from offload.spool import Spool
-
-logger = logging.getLogger(__name__)
 
 # A thread that is still asking the network for a name or a connection is not waited for.
 CLOSE_TIMEOUT_S: Final = 0.5
@@ -71,6 +72,8 @@ class LinkState:
         resent: Frames sent again after a reconnect.
         resumed: Frames taken over from an earlier run's spool.
         spooled: Frames that are on disk, and nowhere else while this run goes on.
+        spool_bytes: What the spool holds; None without one.
+        spool_limit_bytes: What it may hold; None without one.
         cloud_load: Share of the cloud's processors in use, as it said last.
     """
 
@@ -81,6 +84,8 @@ class LinkState:
     resent: int = 0
     resumed: int = 0
     spooled: int = 0
+    spool_bytes: int | None = None
+    spool_limit_bytes: int | None = None
     cloud_load: float = 0.0
 
 
@@ -91,16 +96,24 @@ class Uplink:
         dialer: Opens sessions.
         opening: App, fingerprint, stream and device.
         window: Most messages sent and not yet acknowledged.
+        recorder: Is told of sessions that are opened and lost.
         spool: Where unacknowledged frames are kept on disk, or None.
     """
 
     def __init__(
-        self, *, dialer: Dialer, opening: Open, window: int, spool: "Spool | None" = None
+        self,
+        *,
+        dialer: Dialer,
+        opening: Open,
+        window: int,
+        recorder: Recorder,
+        spool: "Spool | None" = None,
     ) -> None:
         """Prepare; nothing is sent before `start`."""
         self._dialer = dialer
         self._opening = opening
         self._window = window
+        self._recorder = recorder
         # Guards all below. It is never held across a call of the socket or the disk.
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
@@ -120,6 +133,7 @@ class Uplink:
         self._sessions = 0
         self._cloud_load = 0.0
         self._watched_fps = 0.0
+        self._wants_samples = False
         self._fruitless_sessions = 0
         self._threads = [
             threading.Thread(target=self._run_link, name="uplink-link", daemon=True),
@@ -193,6 +207,11 @@ class Uplink:
     def watched_fps(self) -> float:
         """How many frames a second the cloud wants to see: `math.inf` for all, 0 for none."""
         return self._watched_fps
+
+    @property
+    def wants_samples(self) -> bool:
+        """Whether the cloud has asked how the run goes; see `say`."""
+        return self._wants_samples
 
     def wait_for_room(self, *, timeout_s: float) -> bool:
         """Wait until the window has room for another frame; False if it has none by then."""
@@ -281,9 +300,14 @@ class Uplink:
         )
         with self._lock:
             self._steering = state.unprompted()
+        self.say(state.control())
+
+    def say(self, control: Control) -> None:
+        """Send a control message, in the place of an older one of its name; only if connected."""
+        with self._lock:
             if not self._sender.is_attached:
                 return
-            self._sender.say(state.control())
+            self._sender.say(control)
             work = self._sender.take()
         self._sender.send_at_once(work)
 
@@ -329,6 +353,8 @@ class Uplink:
                 resent=self._outbox.resent if self._outbox is not None else 0,
                 resumed=spooler.resumed if spooler is not None else 0,
                 spooled=spooler.kept if spooler is not None else 0,
+                spool_bytes=None if spooler is None else spooler.used_bytes,
+                spool_limit_bytes=None if spooler is None else spooler.capacity_bytes,
                 cloud_load=self._cloud_load,
             )
 
@@ -399,6 +425,7 @@ class Uplink:
             self._welcome = welcome
             # Whoever watches says so again: the server may be another one.
             self._watched_fps = 0.0
+            self._wants_samples = False
             self._sessions += 1
             # Whoever asked for a change was told that the connection was lost.
             self._requests.clear()
@@ -409,7 +436,16 @@ class Uplink:
             for each in opened.events[1:]:
                 self._note(each)
             self._changed.notify_all()
-        logger.info("session_opened", extra={"next_seq": welcome.next_seq})
+        self._recorder.record(
+            events.SessionOpened(
+                at_s=self._recorder.now(),
+                stream=self._opening.stream,
+                device=self._opening.device,
+                app=self._opening.app,
+                next_seq=welcome.next_seq,
+                peer=f"{opened.server.host} ({opened.address})",
+            )
+        )
         return welcome.next_seq
 
     def _make_outbox(self, next_seq: int) -> Outbox:
@@ -479,6 +515,8 @@ class Uplink:
                 self._sender.drain()
             case Control() if event.name == WATCH:
                 self._watched_fps = _watched_fps(event)
+            case Control() if event.name == TELEMETRY:
+                self._wants_samples = read_boolean(event.body, "wanted")
             case Control() if event.name in CHANGES:
                 self._requests.append(SteeringRequest.read(event))
             case _:
@@ -512,7 +550,14 @@ class Uplink:
             self._set_online(False)
             self._sent_bytes += connection.sent_bytes
             in_flight = self._box.frames
-        logger.warning("session_lost", extra={"reason": str(error), "in_flight": in_flight})
+        self._recorder.record(
+            events.SessionLost(
+                at_s=self._recorder.now(),
+                stream=self._opening.stream,
+                reason=str(error),
+                in_flight=in_flight,
+            )
+        )
 
 
 def _spooler(spool: "Spool | None", lock: threading.Lock) -> "Spooler | None":

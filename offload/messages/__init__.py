@@ -21,6 +21,8 @@ from offload.errors import RemoteProtocolError
 from offload.messages.control import (
     DRAIN,
     HEARTBEAT,
+    SAMPLED,
+    TELEMETRY,
     WATCH,
     Control,
     End,
@@ -61,6 +63,7 @@ from offload.messages.steering import (
     SteeringRequest,
     SteeringState,
     StreamSteering,
+    change_value,
 )
 
 __all__ = [
@@ -75,8 +78,10 @@ __all__ = [
     "MAX_TEXT_CHARACTERS",
     "OPERATOR_REQUESTS",
     "PROTOCOL_VERSION",
+    "SAMPLED",
     "STEERED",
     "STEERING",
+    "TELEMETRY",
     "WATCH",
     "Acknowledgement",
     "Challenge",
@@ -107,6 +112,7 @@ __all__ = [
     "StreamSteering",
     "TaskTime",
     "Welcome",
+    "change_value",
     "decode_message",
     "extend_ranges",
     "is_stream_name",

@@ -17,10 +17,12 @@ from offload.messages.envelope import (
 # Control messages. "heartbeat", either way, says that its sender is alive and has nothing else to
 # say. From the cloud: "drain" asks for a pause, since the server is about to end and finishes what
 # it has; "watch" asks for frames with what serves to show them, ``fps`` a second, None for all, 0
-# for none.
+# for none; "telemetry" asks, by ``wanted``, for a "sampled" a second: how the device's run goes.
 HEARTBEAT: Final = "heartbeat"
 DRAIN: Final = "drain"
 WATCH: Final = "watch"
+TELEMETRY: Final = "telemetry"
+SAMPLED: Final = "sampled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

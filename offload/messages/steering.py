@@ -260,6 +260,17 @@ def _control(change: Change, others: Mapping[str, object]) -> Control:
             return Control(name=RELEASE, body=dict(others))
 
 
+def change_value(change: Change) -> float | None:
+    """Return what a change sets: the target in frames per second, the split, or nothing."""
+    match change:
+        case SetTarget(fps=fps):
+            return fps
+        case PinSplit(split=split):
+            return split
+        case _:
+            return None
+
+
 def _read_change(control: Control) -> Change:
     if control.name == TARGET:
         return SetTarget(fps=_read_fps(control.body, "fps"))

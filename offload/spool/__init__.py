@@ -171,6 +171,21 @@ class Spool:
         return self._limits.record
 
     @property
+    def capacity_bytes(self) -> int:
+        """What `used_bytes` may be."""
+        return self._limits.file
+
+    def used_bytes(self) -> int:
+        """Return what is kept, in bytes of the file.
+
+        Raises:
+            SpoolError: The disk does not say.
+        """
+        if not self.frames:
+            return 0
+        return self._recovering(lambda: self._access.readable().used_bytes())
+
+    @property
     def frames(self) -> int:
         """How many frames are kept."""
         return self.stop - self.first

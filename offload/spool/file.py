@@ -256,6 +256,12 @@ class SpoolFile:
                 else:
                     return
 
+    def used_bytes(self) -> int:
+        """What it holds; the file itself never shrinks while it is in use."""
+        (pages,) = self._connection.execute("PRAGMA page_count").fetchone()
+        (free,) = self._connection.execute("PRAGMA freelist_count").fetchone()
+        return int(pages - free) * PAGE_BYTES
+
     def is_new(self) -> bool:
         """Return whether the file has no tables yet."""
         return not self._tables()

@@ -76,7 +76,7 @@ class Steered:
 
     ``change`` is ``target``, ``pin``, ``release`` or ``drain``; ``value`` is the target in frames
     per second or the split, None for the others. ``target_fps`` and ``pinned`` are how it is
-    steered afterwards.
+    steered afterwards. ``by`` is the name of the operator's token, which only the server knows.
     """
 
     at_s: float
@@ -86,6 +86,7 @@ class Steered:
     error: str | None
     target_fps: float | None
     pinned: int | None
+    by: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +163,7 @@ class Sampled:
         latency_p95_s: The 95th percentile.
         latency_p99_s: The 99th percentile.
         in_flight: Frames that are sent, or wait to be, and are not acknowledged.
-        window: How many messages may be in flight now.
+        window: How many messages may be in flight now; 0 in client-only mode.
         connected: Whether a session is open; True in client-only mode.
         link_bytes_per_s: What the link carries; None if that is not known.
         sent_bytes: Bytes sent.
@@ -185,6 +186,8 @@ class Sampled:
         machine_part: Part of the machine's processors in use; None if not known yet.
         memory_bytes: What the program holds in memory.
         temperature_c: Of the hottest sensor, in degrees Celsius; None if the machine has none.
+        missed: Frames that a live source gave and nobody took in time; None of other sources.
+        newest_age_s: How old its newest frame is; None if it never gave one, and of other sources.
         cloud_load: Part of the cloud's processors in use, as it said last; None without a cloud.
         forecasts: What each split would give; empty unless automatic, and until it is known.
     """
@@ -223,6 +226,8 @@ class Sampled:
     machine_part: float | None
     memory_bytes: int
     temperature_c: float | None
+    missed: int | None
+    newest_age_s: float | None
     cloud_load: float | None
     forecasts: tuple[Forecast, ...]
 

@@ -90,12 +90,15 @@ class Total:
 pipeline = Pipeline([numbers, check, square, Total])
 """
 
-# Where a time is a label: on a captured frame, a received one, a commit, a stream, a log line.
+# Where a time is a label: on a captured frame, a received one, a commit, a stream, a log line, and
+# the beginning of a program.
 LABELS: Final = {
     "offload/cloud/opening.py": {"find_standing", "_adopt"},
     "offload/executors/cloud_frame.py": {"CloudFrame.__init__"},
     "offload/device/delivery.py": {"open_local"},
     "offload/device/capture.py": {"Capture._number"},
+    "iot_client_coordinator.py": {"DeviceRun._beginning"},
+    "cloud_server_coordinator.py": {"CloudServer._beginning"},
     "offload/logs.py": {"TextFormatter.format"},
     "offload/results/writer.py": {"ResultsWriter.__init__"},
 }

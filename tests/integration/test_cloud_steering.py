@@ -12,6 +12,7 @@ from offload.messages import (
     SteeringRequest,
     SteeringState,
 )
+from offload.telemetry.recorder import Recorder
 
 CHANGE = SetTarget(fps=25.0)
 
@@ -63,12 +64,14 @@ def test_a_device_that_goes_as_its_operator_gives_up_harms_nobody() -> None:
 
 def test_a_change_is_done_when_its_device_says_so() -> None:
     async def changed() -> str | None:
-        steering, device = Steering(), Device()
+        steering, device = Steering(Recorder()), Device()
         stream = steering.enter(
             "s", device="d", app="a", splits=range(1, 4), send=device.asked.append
         )
         device.stream = stream
-        asking = asyncio.create_task(steering.steer(OperatorRequest(change=CHANGE, stream="s")))
+        asking = asyncio.create_task(
+            steering.steer(OperatorRequest(change=CHANGE, stream="s"), by="boss")
+        )
         while not device.asked:
             await asyncio.sleep(0)
         device.answer()

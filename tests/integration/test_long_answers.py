@@ -18,6 +18,7 @@ from offload.cloud.steering import Steering
 from offload.cloud.transport import MAX_UNSENT_BYTES
 from offload.messages import MAX_TEXT_CHARACTERS, Control, OperatorRequest
 from offload.session import CloudEvent
+from offload.telemetry.recorder import Recorder
 from offload.transport import listening_sockets
 from tests.integration.raw_operator import RawOperator
 from tests.session_pair import OPERATOR
@@ -36,7 +37,8 @@ class Site:
     """
 
     def __init__(self) -> None:
-        steering = Steering()
+        recorder = Recorder()
+        steering = Steering(recorder)
         for number in range(STREAMS):
             steering.enter(f"{number:04}", device=WIDE, app="a", splits=range(1, 2), send=_nothing)
         self._operators = Operators(steering)
@@ -47,6 +49,7 @@ class Site:
             options=parse(["--port", "0"], {}),
             access=Access(tokens),
             memory=FrameMemory(limit_bytes=1 << 30),
+            recorder=recorder,
         )
         (listener,) = listening_sockets("127.0.0.1", 0)
         self.port: int = listener.getsockname()[1]

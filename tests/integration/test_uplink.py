@@ -36,6 +36,7 @@ from offload.messages import (
 )
 from offload.servers import Server
 from offload.session import SILENCE_S, TICK_S, CloudEvent, CloudSession, OpenRequested
+from offload.telemetry.recorder import Recorder
 from offload.transport import listening_sockets
 from tests.integration.answers import FIRST, Cloud, Visit
 from tests.integration.programs import client, cloud_server, read_results, write_app
@@ -133,7 +134,7 @@ def opened(listener: socket.socket) -> Iterator[Open]:
         cloud.start()
         server = Server(host="127.0.0.1", port=listener.getsockname()[1])
         dialer = Dialer(servers=(server,), token=None, retry_for_s=None)
-        uplink = Uplink(dialer=dialer, opening=opening(), window=64)
+        uplink = Uplink(dialer=dialer, opening=opening(), recorder=Recorder(), window=64)
         uplinks.append(uplink)
         uplink.start()
         assert uplink.wait_until_open(timeout_s=LONG_S) is not None
@@ -248,7 +249,9 @@ def test_an_uplink_without_a_connection_rests_when_its_spool_has_everything(
             servers=(Server(host=FIRST, port=cloud.port),), token=None, retry_for_s=None
         )
         spool = open_spool(tmp_path, asked, limit_bytes=SPOOL_BYTES)
-        with closing(Uplink(dialer=dialer, opening=asked, window=32, spool=spool)) as uplink:
+        with closing(
+            Uplink(dialer=dialer, opening=asked, recorder=Recorder(), window=32, spool=spool)
+        ) as uplink:
             uplink.start()
             assert uplink.wait_until_open(timeout_s=LONG_S) is not None
             assert not uplink.is_resting
@@ -314,7 +317,7 @@ def telling(*controls: Control) -> Callable[[Visit], None]:
 def uplink_to(cloud: Cloud) -> Iterator[Uplink]:
     server = Server(host=FIRST, port=cloud.port)
     dialer = Dialer(servers=(server,), token=None, retry_for_s=None)
-    with closing(Uplink(dialer=dialer, opening=opening(), window=8)) as uplink:
+    with closing(Uplink(dialer=dialer, opening=opening(), recorder=Recorder(), window=8)) as uplink:
         uplink.start()
         assert uplink.wait_until_open(timeout_s=LONG_S) is not None
         yield uplink
@@ -358,7 +361,9 @@ def test_a_change_that_makes_no_sense_breaks_the_protocol(body: dict[str, object
     with Cloud(FIRST, answer=telling(control)) as cloud:
         server = Server(host=FIRST, port=cloud.port)
         dialer = Dialer(servers=(server,), token=None, retry_for_s=None)
-        with closing(Uplink(dialer=dialer, opening=opening(), window=8)) as uplink:
+        with closing(
+            Uplink(dialer=dialer, opening=opening(), recorder=Recorder(), window=8)
+        ) as uplink:
             uplink.start()
             with pytest.raises(RemoteProtocolError, match=r"field 'fps'|request is"):
                 wait_until(lambda: uplink.take_deliveries() != [], within_s=LONG_S)
