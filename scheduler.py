@@ -24,6 +24,7 @@ from typing import Final
 from offload.scheduling.decisions import Decisions
 from offload.scheduling.dither import Dither
 from offload.scheduling.flow import WAITING_PART, DeviceTime, Step, Throughput
+from offload.scheduling.forecasting import forecasts
 from offload.scheduling.mixture import Mixture, Way
 from offload.scheduling.model import DEVICE_LIMITS, LIMITS, Estimate, Model
 from offload.scheduling.planning import CHEAPEST, FEASIBLE, Question, best_mixture
@@ -35,6 +36,7 @@ from offload.scheduling.terms import (
     Decision,
     DeviceCosts,
     Ending,
+    Forecast,
     Observation,
     OperatingPoint,
     Reason,
@@ -52,6 +54,7 @@ __all__ = [
     "DeviceCosts",
     "Dither",
     "Ending",
+    "Forecast",
     "Observation",
     "OperatingPoint",
     "Reason",
@@ -212,6 +215,27 @@ class ThroughputScheduler:
             trim=self._trim.value,
             window=self._window,
         )
+
+    def forecasts(self) -> tuple[Forecast, ...]:
+        """Return what each split would give with its best encoding, by the present estimates.
+
+        The best encoding is the one that reaches most frames a second; of equals, the one that
+        costs the cloud least. One that was never tried is taken to save nothing.
+
+        The rate is what a device reaches that runs all frames there and waits for nothing but its
+        own tasks, the link, the cloud and the window: one over the largest of the loads, each used
+        up to its end. The plan keeps a tenth of link and cloud free as long as it can, and uses all
+        of them where it cannot otherwise reach its goal: so no head room is left out here. The
+        source's rate, the target and the longest latency are left out: they hold at every split.
+
+        Empty until some frames are finished; splits that no frame has got to yet are missing, and
+        so are those where frames are too large to cross.
+        """
+        if self._throughput.frames < FIRST_FRAMES:
+            return ()
+        found = zip(self._points, self._model.measured(), strict=True)
+        fitting = [each for each in found if self._restrictions.fits(each[1])]
+        return forecasts(fitting, window=self._config.window)
 
     def decisions(self) -> tuple[Decision, ...]:
         """Return the recorded decisions, oldest first: each change, and one a second without."""

@@ -55,6 +55,33 @@ class Mean:
         return min(-math.expm1((self.seen_s - now) / self._time_constant_s), most)
 
 
+class HopefulMean(Mean):
+    """A mean that may have become better while nobody looked: so it falls until samples come.
+
+    Attributes:
+        measured: The mean that does not fall.
+    """
+
+    __slots__ = ("measured",)
+
+    def __init__(self, time_constant_s: float) -> None:
+        super().__init__(time_constant_s)
+        self.measured = Mean(time_constant_s)
+
+    def fold(self, now: float) -> None:
+        """Take what was added into both means."""
+        if self.count:
+            self.measured.add(self._sum, self.count)
+            self.measured.fold(now)
+        super().fold(now)
+
+    def fade(self, now: float, *, after_s: float, part: float) -> None:
+        """Leave only ``part`` of the mean if no sample has come, and nothing faded, for so long."""
+        if self.is_known and now - self.seen_s > after_s:
+            self.value *= part
+            self.seen_s = now
+
+
 class TaskMeans:
     """The mean seconds of each task on one machine."""
 

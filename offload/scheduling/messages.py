@@ -1,10 +1,10 @@
 """Estimate what crosses at each point: bytes, and the seconds to encode and to decode them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from offload.scheduling.means import Mean
+from offload.scheduling.means import HopefulMean, Mean
 from offload.scheduling.terms import RAW, DeviceCosts, Observation, OperatingPoint
 
 # What frames contain changes slowly.
@@ -59,15 +59,29 @@ class Messages:
         for kind, other in ((plain, watched), (watched, plain)):
             kind.fold(now, other)
 
-    def message(self, index: int) -> Message:
-        """Return what crosses at a point, as of the last `fold`."""
+    def hoped(self, index: int) -> Message:
+        """Return what may cross at a point, as of the last `fold`: less than when it was tried."""
         mean_bytes = most_bytes = encode_s = decode_s = 0.0
         for kind, weight in self._weights:
-            size = kind.sizes[index]
+            size = kind.hoped_bytes[index]
             mean_bytes += weight * size
             most_bytes = max(most_bytes, size)
             encode_s += weight * kind.encode_s[index].value
             decode_s += weight * kind.decode_s[index].value
+        return Message(mean_bytes, most_bytes, encode_s, decode_s)
+
+    def measured(self, index: int) -> Message:
+        """Return what crosses at a point if it is as when it was tried; untried it saves nothing.
+
+        Of a split that no frame has got to, nothing is known, and nothing crosses there.
+        """
+        mean_bytes = most_bytes = encode_s = decode_s = 0.0
+        for kind, weight in self._weights:
+            size = kind.measured_bytes[index]
+            mean_bytes += weight * size
+            most_bytes = max(most_bytes, size)
+            encode_s += weight * kind.encode_s[index].measured.value
+            decode_s += weight * kind.decode_s[index].measured.value
         return Message(mean_bytes, most_bytes, encode_s, decode_s)
 
 
@@ -79,10 +93,11 @@ class _Kind:
         self._raw_bytes = {point.split: Mean(SIZES_S) for point in points}
         # Of the raw bytes, those that each point does not encode, and what is left of the others.
         self._unencoded_bytes = [Mean(SIZES_S) for _ in points]
-        self._parts = [Mean(SIZES_S) for _ in points]
-        self.encode_s = [Mean(SIZES_S) for _ in points]
-        self.decode_s = [Mean(SIZES_S) for _ in points]
-        self.sizes = [0.0] * len(points)
+        self._parts = [HopefulMean(SIZES_S) for _ in points]
+        self.encode_s = [HopefulMean(SIZES_S) for _ in points]
+        self.decode_s = [HopefulMean(SIZES_S) for _ in points]
+        self.hoped_bytes = [0.0] * len(points)
+        self.measured_bytes = [0.0] * len(points)
 
     def add(self, index: int, costs: DeviceCosts) -> None:
         for split, size in costs.raw_bytes.items():
@@ -110,34 +125,26 @@ class _Kind:
 
     def fold(self, now: float, other: "_Kind") -> None:
         """Settle the bytes at each point; sizes that were never seen are those of ``other``."""
-        sizes = (self._raw_bytes.values(), self._unencoded_bytes, self._parts)
-        for means in (*sizes, self.encode_s, self.decode_s):
-            for mean in means:
-                mean.fold(now)
-        _fade((*self._parts, *self.encode_s, *self.decode_s), now)
-        for index, point in enumerate(self._points):
-            mine, others = self._raw_bytes[point.split], other._raw_bytes[point.split]
-            kind = self if mine.is_known else other
-            raw = mine.value if mine.is_known else others.value
-            unencoded = min(raw, kind._unencoded_bytes[index].value)
-            self.sizes[index] = unencoded + (raw - unencoded) * self._part_left(index)
+        for mean in (*self._raw_bytes.values(), *self._unencoded_bytes):
+            mean.fold(now)
+        for hopeful in (*self._parts, *self.encode_s, *self.decode_s):
+            hopeful.fold(now)
+            hopeful.fade(now, after_s=STALE_S, part=STALE_PART)
+        for index in range(len(self._points)):
+            self._settle(index, other)
 
-    def _part_left(self, index: int) -> float:
-        """Return what an encoding leaves of the bytes."""
-        part = self._parts[index]
-        if self._points[index].encoding == RAW:
-            return 1.0
-        if not part.is_known:
-            return UNTRIED_PART
-        return part.value
-
-
-def _fade(means: Iterable[Mean], now: float) -> None:
-    """Believe half of what was not tried for long: what kept it from that may be over."""
-    for mean in means:
-        if mean.is_known and now - mean.seen_s > STALE_S:
-            mean.value *= STALE_PART
-            mean.seen_s = now
+    def _settle(self, index: int, other: "_Kind") -> None:
+        """Work out what crosses at a point: as one may hope, and as it was when it was tried."""
+        point, part = self._points[index], self._parts[index]
+        kind = self if self._raw_bytes[point.split].is_known else other
+        raw = kind._raw_bytes[point.split].value
+        unencoded = min(raw, kind._unencoded_bytes[index].value)
+        hoped = measured = 1.0
+        if point.encoding != RAW:
+            hoped = part.value if part.is_known else UNTRIED_PART
+            measured = part.measured.value if part.is_known else 1.0
+        self.hoped_bytes[index] = unencoded + (raw - unencoded) * hoped
+        self.measured_bytes[index] = unencoded + (raw - unencoded) * measured
 
 
 def _add_without_outliers(mean: Mean, seconds: float) -> None:

@@ -7,7 +7,7 @@ and captured frame, the seconds that it takes of each resource. Waiting is no wo
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
@@ -63,6 +63,7 @@ LIMITS: Final = (
     Reason.INFEASIBLE_CLOUD,
 )
 DEVICE_LIMITS: Final = 2
+LINK: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +181,20 @@ class Model:
         self._folded_s = now
 
     def estimates(self, *, link_speed_up: float = 1.0) -> list[Estimate]:
-        """Return what every point takes, on a link that is so much faster than was measured."""
+        """Return what to plan with: what every point takes, and less where it may have improved.
+
+        Args:
+            link_speed_up: How much faster a link to assume than was measured.
+        """
+        return self._estimates(self._messages.hoped, self.seconds_per_byte / link_speed_up)
+
+    def measured(self) -> list[Estimate]:
+        """Return what every point takes as far as was measured, without any hope."""
+        return self._estimates(self._messages.measured, self.seconds_per_byte)
+
+    def _estimates(
+        self, message: Callable[[int], Message], seconds_per_byte: float
+    ) -> list[Estimate]:
         config = self._config
         device_s, cloud_s = self._task_seconds()
         reach = [max(LEAST_REACH, mean.value) if mean.is_known else 1.0 for mean in self._reach]
@@ -195,9 +209,8 @@ class Model:
             all_there=_sums(cloud_s),
             reach=[*reach, 1.0],
         )
-        seconds_per_byte = self.seconds_per_byte / link_speed_up
         return [
-            self._estimate(point.split, self._messages.message(index), sums, seconds_per_byte)
+            self._estimate(point.split, message(index), sums, seconds_per_byte)
             for index, point in enumerate(self._points)
         ]
 

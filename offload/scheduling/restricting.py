@@ -43,8 +43,12 @@ class Restrictions:
         """Return those of the points whose messages are not too large; the last one if none is."""
         if now > self._largest_until_s:
             self._largest_bytes = math.inf
-        fitting = [i for i in indices if estimates[i].most_bytes < self._largest_bytes]
+        fitting = [i for i in indices if self.fits(estimates[i])]
         return fitting or [indices[-1]]
+
+    def fits(self, estimate: Estimate) -> bool:
+        """Return whether messages at a point are not too large, as of the last plan."""
+        return estimate.most_bytes < self._largest_bytes
 
     def quick(self, estimates: Sequence[Estimate], indices: Sequence[int]) -> list[int]:
         """Return those of the points that keep to the latency; if none does, the quickest."""

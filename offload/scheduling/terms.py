@@ -195,6 +195,29 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """Say what one split would give with the encoding that is best there.
+
+    Attributes:
+        split: The device runs tasks 1 to this.
+        encoding: How values would travel.
+        fps: Frames per second that it would reach at most.
+        limit: What would keep it from more: ``device``, ``link`` or ``cloud``.
+        device_s: Seconds of the device for each frame; of several workers, each one's share.
+        link_s: Seconds of the link.
+        cloud_s: Seconds of the cloud's processors.
+    """
+
+    split: int
+    encoding: str
+    fps: float
+    limit: str
+    device_s: float
+    link_s: float
+    cloud_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SchedulerConfig:
     """Say what the pipeline and the machines are like.
 
