@@ -320,7 +320,9 @@ class CloudServer:
         sys.stdout.flush()
         self._recorder.record(self._beginning(listening))
         collect_rarely()
-        self._measure_load()
+        # The machine's load is that since the last question.
+        self._load.machine_share()
+        loop.call_later(LOAD_PERIOD_S, self._measure_load)
         self._look_around()
         await self._stop.wait()
         admission.stop()

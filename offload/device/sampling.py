@@ -149,7 +149,22 @@ class Sampler:
         )
 
     def _forecasts(self) -> tuple[Forecast, ...]:
-        return ()
+        scheduler = self._choosing.scheduler
+        found = () if scheduler is None else scheduler.forecasts()
+        if len(found) > MAX_FORECASTS:
+            return ()
+        return tuple(
+            Forecast(
+                split=each.split,
+                encoding=each.encoding,
+                fps=each.fps,
+                limit=each.limit,
+                device_s=each.device_s,
+                link_s=each.link_s,
+                cloud_s=each.cloud_s,
+            )
+            for each in found
+        )
 
 
 def _split(totals: RunTotals, moment: Moment) -> float | None:
