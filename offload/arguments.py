@@ -151,8 +151,7 @@ def print_lines(lines: Iterable[str]) -> None:
             sys.stdout.write(f"{each}\n")
         sys.stdout.flush()
     except OSError as error:
-        # What is still buffered must not fail again when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up_output()
         raise ReportError(f"standard output cannot be written: {error.strerror}") from error
 
 
@@ -196,14 +195,14 @@ def write_summary(summary: str | None, report: Mapping[str, object]) -> None:
             Path(summary).write_text(text, encoding="utf-8")
     except OSError as error:
         if summary == "-":
-            _give_up_output()
+            give_up_output()
         raise ReportError(
             f"cannot write --summary {summary}: {error.strerror}; nothing else of the run is lost"
         ) from error
 
 
-def _give_up_output() -> None:
-    """Drop what could not be written: else Python tries again at its end, and complains."""
+def give_up_output() -> None:
+    """Drop what standard output did not take: else Python tries again at its end, and complains."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from offload.arguments import Parser, report_error
+from offload.arguments import Parser, give_up_output, report_error
 from offload.auth import (
     FILE_VARIABLE,
     MAX_TOKEN_FILE_BYTES,
@@ -61,8 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return report_error(error)
     except OSError as error:
         sys.stderr.write(f"error: standard output cannot be written: {error.strerror}\n")
-        # What is still buffered must not fail again when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up_output()
         return 1
     except KeyboardInterrupt:
         return 130
