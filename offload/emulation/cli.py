@@ -5,7 +5,6 @@ usage, or a wrong file.
 """
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from offload.arguments import Parser, one_of, positive, report_error
+from offload.arguments import Parser, give_up_output, one_of, positive, report_error
 from offload.emulation.experiment import Experiment
 from offload.emulation.files import catalogue
 from offload.emulation.files.importing import import_file
@@ -51,8 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write("interrupted\n")
         return _INTERRUPTED
     except BrokenPipeError:
-        # The reader has seen enough; what is still buffered must not fail again at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader has seen enough.
+        give_up_output()
         return 0
     return code
 
