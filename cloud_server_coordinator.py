@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -27,6 +28,7 @@ from offload.cloud.admission import Admission, allow_open_files
 from offload.cloud.device_link import Client, DeviceLink
 from offload.cloud.event_log import EventLog
 from offload.cloud.frame_memory import FrameMemory
+from offload.cloud.keeping import Keeper, Keepers, kept_name
 from offload.cloud.keyed_locks import KeyedLocks
 from offload.cloud.link_watch import LOOK_EVERY_S
 from offload.cloud.links import Links
@@ -66,7 +68,7 @@ from offload.messages import (
     SteeringState,
 )
 from offload.results import unpack_state
-from offload.results.writer import Finished, ResultsWriter, no_state
+from offload.results.writer import Finished, no_state
 from offload.session import CloudEvent, OpenRequested
 from offload.telemetry.events import ServerBegan, SessionLost, SessionOpened, StreamEnded
 from offload.telemetry.recorder import Recorder
@@ -108,6 +110,7 @@ class Stream:
         stored_seq: Where the store has it, with the state that its tasks have once it is at rest.
             None if that is not so any more: another server has opened the stream since.
         epoch: That of the record with which it was opened.
+        is_kept: Whether its results survive this program.
     """
 
     def __init__(
@@ -135,6 +138,7 @@ class Stream:
         self.picture: object = None
         self._picture_lock = threading.Lock()
         self.mishaps = Mishaps()
+        self.is_kept = keeps_results
         self.snapshot = self.bound.snapshot if keeps_results else no_state
         # Whether the store can bring the tasks' state back.
         self.may_be_forgotten = keeps_results and not app.pipeline.forgetful
@@ -301,7 +305,7 @@ class CloudServer:
         allow_open_files(self._options.max_clients)
         self._loop = loop
         self._stored = StoredFrames(loop, self.acknowledge_stored)
-        self._writer = ResultsWriter(
+        self._keepers = Keepers(
             self._store, on_committed=self._stored.put, on_stale=self._give_up_soon
         )
         for each in (signal.SIGINT, signal.SIGTERM):
@@ -333,7 +337,7 @@ class CloudServer:
         began_s = time.monotonic()
         drained = await self._drain()
         left_s = max(LAST_COMMIT_S, DRAIN_S - (time.monotonic() - began_s))
-        unwritten = self._writer.close(timeout_s=left_s)
+        unwritten = self._keepers.finish(timeout_s=left_s)
         # What came after the drain, and was stored all the same, counts.
         self.acknowledge_stored()
         if unwritten:
@@ -457,7 +461,13 @@ class CloudServer:
         if difference := first_difference(opening.fingerprint, app.pipeline.fingerprint()):
             link.refuse(RefusalCode.PIPELINE, f"app {opening.app!r} differs: {difference}")
             return
-        client = Client(owner=request.owner, app=app.name, stream=opening.stream)
+        try:
+            name = kept_name(opening)
+        except AuthError as error:
+            link.refuse(RefusalCode.OWNER, str(error))
+            return
+        request = replace(request, opening=replace(opening, stream=name))
+        client = Client(owner=request.owner, app=app.name, stream=name)
         if not self._links.let_in(link, client):
             most = self._options.max_clients
             link.refuse(RefusalCode.BUSY, f"server is full (--max-clients {most})")
@@ -472,7 +482,8 @@ class CloudServer:
             if stream is not None and stream.owner == request.owner:
                 # Frames of an older session come first.
                 await stream.waiting.are_over.wait()
-            lookup = self._loop.run_in_executor(None, find_standing, self._store, request)
+            store = self._keepers.of(request.opening).store
+            lookup = self._loop.run_in_executor(None, find_standing, store, request)
             try:
                 standing = await asyncio.shield(lookup)
                 self._enter_stream(link, request.opening, app, standing)
@@ -492,13 +503,14 @@ class CloudServer:
         if kept is not None and kept.stored_seq != standing.record.next_seq:
             # Another server has moved it on: its tasks' state is that of the store.
             self._streams.forget(kept)
-        stream = self._streams.enter(name, partial(self._make_stream, app, standing))
+        keeper = self._keepers.of(opening)
+        stream = self._streams.enter(name, partial(self._make_stream, app, standing, keeper))
         stream.go_on_at(next_seq, epoch=standing.record.epoch)
         del self._opening[link]
         stream.link, self._stream_of[link] = link, stream
         link.session.accept(
             next_seq=next_seq,
-            durable=self._store.durable,
+            durable=keeper.store.durable,
             exceptions=standing.exceptions,
             workers=1 if app.pipeline.one_at_a_time else self._pool.workers,
         )
@@ -529,7 +541,7 @@ class CloudServer:
             )
         )
 
-    def _make_stream(self, app: App, standing: Standing) -> Stream:
+    def _make_stream(self, app: App, standing: Standing, keeper: Keeper) -> Stream:
         """Return a stream in memory, with its tasks as the store knows them."""
         record = standing.record
         stream = Stream(
@@ -542,9 +554,9 @@ class CloudServer:
                 next_seq=standing.next_seq,
             ),
             owner=record.owner,
-            put=self._writer.put,
+            put=keeper.put,
             memory=self._memory,
-            keeps_results=self._store.durable,
+            keeps_results=keeper.store.durable,
         )
         if record.state is not None:
             stream.bound.restore(unpack_state(record.state))
@@ -612,7 +624,7 @@ class CloudServer:
             stream.stored_seq = None
             reason = (
                 f"another server that keeps the same results has taken stream {stream.name!r}"
-                if self._store.durable
+                if stream.is_kept
                 else f"stream {stream.name!r} is forgotten: too many others were used since"
             )
             logger.warning("stream_moved_on", extra={"stream": stream.name, "reason": reason})

@@ -47,7 +47,7 @@ from offload.executors.threads import Quickness
 from offload.load import LoadMeter
 from offload.loading import App, load_app
 from offload.logs import Mishaps, end_with_any_thread
-from offload.messages import SAMPLED, Control, Open, Outcome, OutcomeRange
+from offload.messages import SAMPLED, Control, Open, Outcome, OutcomeRange, Welcome
 from offload.results import unpack_state
 from offload.results.writer import Finished, Snapshot, no_state, settle
 from offload.telemetry.events import SAMPLE_PERIOD_S, RunBegan, RunEnded, TaskFailed
@@ -204,6 +204,7 @@ class DeviceRun:
             fingerprint=self._pipeline.fingerprint(),
             stream=self._options.stream,
             device=machine_name(),
+            trial=self._options.trial,
         )
         uplink = self._delivery = self._uplink = open_uplink(
             self._options, opening, os.environ, self._recorder
@@ -224,9 +225,16 @@ class DeviceRun:
             recorder=self._recorder,
             stream=self._options.stream,
         )
-        if not welcome.durable:
-            logger.warning("results_not_durable", extra={"why": "the server keeps none"})
+        self._check_durable(welcome)
         return True
+
+    def _check_durable(self, welcome: Welcome) -> None:
+        """Say if the server keeps what it should not, or does not keep what it should."""
+        if self._options.trial and welcome.durable:
+            why = "the server is of an older version, which knows no --trial"
+            logger.warning("trial_is_kept", extra={"why": why})
+        if not self._options.trial and not welcome.durable:
+            logger.warning("results_not_durable", extra={"why": "the server keeps none"})
 
     def _open_source(self) -> Capture:
         declared = self._pipeline.source

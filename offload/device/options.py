@@ -68,6 +68,7 @@ _NEED_K: Final = (
         "spool_limit",
     ),
     *("tls", "tls_ca", "tls_cert", "tls_key"),
+    "trial",
 )
 
 
@@ -101,6 +102,7 @@ class Options:
     results: str
     stream: str
     stream_is_named: bool
+    trial: bool
     spool: Path | None
     spool_limit: int
     tls: bool
@@ -157,6 +159,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         results=parsed.results or "none",
         stream=parsed.stream or str(uuid.uuid4()),
         stream_is_named=parsed.stream is not None,
+        trial=bool(parsed.trial),
         spool=parsed.spool,
         spool_limit=DEFAULT_SPOOL_BYTES if parsed.spool_limit is None else parsed.spool_limit,
         tls=bool(parsed.tls),
@@ -212,6 +215,8 @@ def _check_companions(parsed: argparse.Namespace) -> None:
         )
     if parsed.spool_limit is not None and parsed.spool is None:
         raise ConfigurationError("--spool-limit goes with --spool")
+    if parsed.trial and parsed.spool is not None:
+        raise ConfigurationError("--trial keeps nothing of a run: leave --spool out")
     check_tls(parsed)
 
 
@@ -245,6 +250,12 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         type=stream_name,
         metavar="ID",
         help="the stream's name; the same one again resumes it",
+    )
+    add(
+        "--trial",
+        action="store_true",
+        default=None,
+        help="try it: the server keeps nothing of this run",
     )
     _add_safety_options(parser)
     add(

@@ -96,7 +96,7 @@ class Open:
     ``fingerprint`` is a list with one plain description per task, opaque to the protocol: the cloud
     compares it with its own and names the first difference. All frames before ``position`` have
     been acknowledged to this device; it is 0 when the device starts and asks where the stream
-    stands.
+    stands. Of a ``trial`` the cloud keeps nothing; an older one does not know this, and keeps it.
     """
 
     TYPE: ClassVar = MessageType.OPEN
@@ -105,16 +105,20 @@ class Open:
     stream: str
     device: str
     position: int = 0
+    trial: bool = False
 
     def fields(self) -> dict[str, object]:
         """Return the envelope's fields."""
-        return {
+        fields: dict[str, object] = {
             "app": self.app,
             "fingerprint": self.fingerprint,
             "stream": self.stream,
             "device": self.device,
             "position": self.position,
         }
+        if self.trial:
+            fields["trial"] = True
+        return fields
 
     @classmethod
     def from_fields(cls, fields: Fields) -> Self:
@@ -128,6 +132,7 @@ class Open:
             stream=stream,
             device=text(read_text(fields, "device")),
             position=read_seq(fields, "position"),
+            trial="trial" in fields and read_boolean(fields, "trial"),
         )
 
 

@@ -94,6 +94,9 @@ MESSAGES: Final[dict[str, Message]] = {
     ),
     "control_heartbeat": Control(name="heartbeat"),
     "control_watch_all": Control(name="watch", body={"fps": None}),
+    "open_trial": Open(
+        app="counting", fingerprint=[], stream="s1", device="pi", position=7, trial=True
+    ),
 }
 
 
