@@ -39,7 +39,7 @@ from offload.results import (
 )
 from offload.results import sqlite as results_sqlite
 from offload.results import values as results_values
-from offload.results.cli import json_value
+from offload.results.reading import json_value
 from offload.results.sqlite import SqliteResults, connect_reader
 
 REPOSITORY = Path(__file__).parent.parent

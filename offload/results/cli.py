@@ -5,39 +5,26 @@ broke while it was read, 2 wrong usage, 130 interrupted.
 """
 
 import argparse
-import base64
-import csv
 import json
 import math
 import os
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Final, NoReturn, TextIO
 
-import numpy as np
-
 from offload.errors import OffloadError, ResultsError
+from offload.results.reading import committed, csv_head, csv_line, end_of, json_line, rows
 from offload.results.sqlite import connect_reader
-from offload.results.values import unpack_result
 
 # Short enough to look immediate to whoever watches; one look costs some 20 us.
 FOLLOW_PERIOD_S: Final = 0.1
 
 DEFAULT_TAIL_LINES: Final = 10
-
-# Rows are fetched in batches, so that no query stays open while a pipe's reader pauses: an open one
-# would keep the server's log from being reset. Few enough, since a result may hold a picture.
-BATCH_ROWS: Final = 64
-
-Row = tuple[object, ...]
-
-_COLUMNS: Final = ("stream", "seq", "captured_at", "received_at", "split", "value")
-_SELECT: Final = f"SELECT {', '.join(_COLUMNS)}, rowid FROM results"
 
 _SUMMARY: Final = """
     SELECT stream, device, app, COUNT(seq), filtered, failed, dropped, next_seq,
@@ -122,42 +109,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def export(connection: sqlite3.Connection, kind: str, output: TextIO) -> None:
     """Write all results, by stream and sequence number, as ``jsonl`` or ``csv``."""
-    if kind == "jsonl":
-        for row in _rows(connection):
-            output.write(_json_line(row))
-        return
-    writer = csv.writer(output, lineterminator="\n")
-    writer.writerow(_COLUMNS)
-    for row in _rows(connection):
-        writer.writerow([*map(_finite, row[:-1]), json.dumps(_value(row))])
+    if kind == "csv":
+        output.write(csv_head())
+    line = csv_line if kind == "csv" else json_line
+    for row in rows(connection):
+        output.write(line(row))
 
 
 def tail(connection: sqlite3.Connection, lines: int, output: TextIO) -> int:
     """Write the last ``lines`` results in the order of their commit, and return where they end."""
-    end = _end(connection)
+    end = end_of(connection)
     (start,) = connection.execute(
         "SELECT COALESCE(MIN(rowid) - 1, ?1) FROM"
         " (SELECT rowid FROM results WHERE rowid <= ?1 ORDER BY rowid DESC LIMIT ?2)",
         (end, lines),
     ).fetchone()
-    for row in _committed(connection, start, end):
-        output.write(_json_line(row))
+    for row in committed(connection, start, end):
+        output.write(json_line(row))
     return end
 
 
 def follow(connection: sqlite3.Connection, end: int, output: TextIO) -> NoReturn:
     """Write what is committed after position ``end``, until interrupted."""
     while True:
-        start, end = end, _end(connection)
-        for row in _committed(connection, start, end):
-            output.write(_json_line(row))
+        start, end = end, end_of(connection)
+        for row in committed(connection, start, end):
+            output.write(json_line(row))
         output.flush()
         time.sleep(FOLLOW_PERIOD_S)
 
 
 def summarise(connection: sqlite3.Connection) -> Summary:
     """Return the counts of each stream and of all together."""
-    rows = connection.execute(_SUMMARY).fetchall()
+    found = connection.execute(_SUMMARY).fetchall()
     streams = tuple(
         StreamSummary(
             stream=stream,
@@ -170,11 +154,11 @@ def summarise(connection: sqlite3.Connection) -> Summary:
             next_seq=next_seq,
             fps=_fps(results, first, last),
         )
-        for stream, device, app, results, filtered, failed, dropped, next_seq, first, last in rows
+        for stream, device, app, results, filtered, failed, dropped, next_seq, first, last in found
     )
     results = sum(each.results for each in streams)
-    firsts = [row[-2] for row in rows if row[-2] is not None]
-    lasts = [row[-1] for row in rows if row[-1] is not None]
+    firsts = [row[-2] for row in found if row[-2] is not None]
+    lasts = [row[-1] for row in found if row[-1] is not None]
     totals = Totals(
         streams=len(streams),
         results=results,
@@ -204,72 +188,10 @@ def _run(connection: sqlite3.Connection, options: argparse.Namespace, output: Te
         output.write(_table(summarise(connection)))
 
 
-def _rows(connection: sqlite3.Connection) -> Iterator[Row]:
-    after: Row = ("", -1)
-    query = f"{_SELECT} WHERE (stream, seq) > (?, ?) ORDER BY stream, seq LIMIT {BATCH_ROWS}"
-    while batch := connection.execute(query, after).fetchall():
-        yield from (row[:-1] for row in batch)
-        after = batch[-1][:2]
-
-
-def _committed(connection: sqlite3.Connection, start: int, end: int) -> Iterator[Row]:
-    query = f"{_SELECT} WHERE rowid > ? AND rowid <= ? ORDER BY rowid LIMIT {BATCH_ROWS}"
-    while batch := connection.execute(query, (start, end)).fetchall():
-        yield from (row[:-1] for row in batch)
-        start = batch[-1][-1]
-
-
-def _end(connection: sqlite3.Connection) -> int:
-    (end,) = connection.execute("SELECT COALESCE(MAX(rowid), 0) FROM results").fetchone()
-    return int(end)
-
-
 def _fps(results: int, first: float | None, last: float | None) -> float | None:
     if results < 2 or first is None or last is None or not 0 < last - first < math.inf:
         return None
     return (results - 1) / (last - first)
-
-
-def _json_line(row: Row) -> str:
-    record = dict(zip(_COLUMNS, (*map(_finite, row[:-1]), _value(row)), strict=True))
-    return json.dumps(record) + "\n"
-
-
-def _value(row: Row) -> object:
-    stream, seq, *_, value = row
-    if not isinstance(value, bytes):
-        raise ResultsError(
-            f"result {seq} of stream {stream!r} is {type(value).__name__}, not bytes"
-        )
-    try:
-        return json_value(unpack_result(value))
-    except ResultsError as error:
-        raise ResultsError(f"result {seq} of stream {stream!r} cannot be read: {error}") from error
-
-
-def json_value(value: object) -> object:
-    """Return ``value`` as `json` can write it; what is not finite becomes None.
-
-    Raises:
-        ResultsError: The value holds something that no result can hold.
-    """
-    if isinstance(value, dict):
-        return {key: json_value(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [json_value(each) for each in value]
-    if isinstance(value, np.ndarray):
-        return json_value(value.tolist())
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode("ascii")
-    if isinstance(value, complex):
-        return [_finite(value.real), _finite(value.imag)]
-    if value is None or isinstance(value, bool | int | float | str):
-        return _finite(value)
-    raise ResultsError(f"value holds {type(value).__name__}, which no result can hold")
-
-
-def _finite(value: object) -> object:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _table(summary: Summary) -> str:

@@ -1,0 +1,142 @@
+"""Read results for people and their programs: rows in order, as JSON or CSV.
+
+    with closing(connect_reader(Path("results.db"))) as connection:
+        for row in rows(connection, stream="porch"):
+            json_line(row)
+        newest(connection, "porch", before=None, limit=100)
+
+Arrays become nested lists, bytes base64 text, complex numbers [real, imaginary]; numbers that are
+not finite become null.
+"""
+
+import base64
+import csv
+import io
+import json
+import math
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numpy as np
+
+from offload.errors import ResultsError
+from offload.results.values import unpack_result
+
+# Rows are fetched in batches, so that no query stays open while a pipe's reader pauses: an open one
+# would keep the server's log from being reset. Few enough, since a result may hold a picture.
+BATCH_ROWS: Final = 64
+
+Row = tuple[object, ...]
+
+COLUMNS: Final = ("stream", "seq", "captured_at", "received_at", "split", "value")
+SELECT: Final = f"SELECT {', '.join(COLUMNS)}, rowid FROM results"
+
+
+def rows(connection: sqlite3.Connection, *, stream: str | None = None) -> Iterator[Row]:
+    """Yield all results, or a stream's, by stream and sequence number."""
+    after: Row = ("" if stream is None else stream, -1)
+    # Of one stream, what comes behind it is another one's.
+    only = "" if stream is None else " AND stream = ?3"
+    query = f"{SELECT} WHERE (stream, seq) > (?1, ?2){only} ORDER BY stream, seq LIMIT {BATCH_ROWS}"
+    named = () if stream is None else (stream,)
+    while batch := connection.execute(query, (*after, *named)).fetchall():
+        yield from (row[:-1] for row in batch)
+        after = batch[-1][:2]
+
+
+def newest(
+    connection: sqlite3.Connection, stream: str, *, before: int | None, limit: int
+) -> list[Row]:
+    """Return a stream's newest results before a sequence number, None for all, the newest first."""
+    where = "" if before is None else " AND seq < ?3"
+    query = f"{SELECT} WHERE stream = ?1{where} ORDER BY seq DESC LIMIT ?2"
+    named = () if before is None else (before,)
+    return [row[:-1] for row in connection.execute(query, (stream, limit, *named))]
+
+
+def committed(connection: sqlite3.Connection, start: int, end: int) -> Iterator[Row]:
+    """Yield the results after position ``start``, up to ``end``, in the order of their commit."""
+    query = f"{SELECT} WHERE rowid > ? AND rowid <= ? ORDER BY rowid LIMIT {BATCH_ROWS}"
+    while batch := connection.execute(query, (start, end)).fetchall():
+        yield from (row[:-1] for row in batch)
+        start = batch[-1][-1]
+
+
+def end_of(connection: sqlite3.Connection) -> int:
+    """Return the position of the last result that was committed; 0 if there is none."""
+    (end,) = connection.execute("SELECT COALESCE(MAX(rowid), 0) FROM results").fetchone()
+    return int(end)
+
+
+def json_line(row: Row) -> str:
+    """Return a row as one line of JSON.
+
+    Raises:
+        ResultsError: Its value cannot be read.
+    """
+    record = dict(zip(COLUMNS, (*map(finite, row[:-1]), value_of(row)), strict=True))
+    return json.dumps(record) + "\n"
+
+
+def csv_line(row: Row) -> str:
+    """Return a row as one line of CSV, its value as JSON.
+
+    Raises:
+        ResultsError: Its value cannot be read.
+    """
+    return _csv([*map(finite, row[:-1]), json.dumps(value_of(row))])
+
+
+def csv_head() -> str:
+    """Return the first line of CSV: the names of the columns."""
+    return _csv(COLUMNS)
+
+
+def value_of(row: Row) -> object:
+    """Return the value of a row as `json` can write it.
+
+    Raises:
+        ResultsError: It cannot be read.
+    """
+    stream, seq, *_, value = row
+    if not isinstance(value, bytes):
+        raise ResultsError(
+            f"result {seq} of stream {stream!r} is {type(value).__name__}, not bytes"
+        )
+    try:
+        return json_value(unpack_result(value))
+    except ResultsError as error:
+        raise ResultsError(f"result {seq} of stream {stream!r} cannot be read: {error}") from error
+
+
+def json_value(value: object) -> object:
+    """Return ``value`` as `json` can write it; what is not finite becomes None.
+
+    Raises:
+        ResultsError: The value holds something that no result can hold.
+    """
+    if isinstance(value, dict):
+        return {key: json_value(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [json_value(each) for each in value]
+    if isinstance(value, np.ndarray):
+        return json_value(value.tolist())
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    if isinstance(value, complex):
+        return [finite(value.real), finite(value.imag)]
+    if value is None or isinstance(value, bool | int | float | str):
+        return finite(value)
+    raise ResultsError(f"value holds {type(value).__name__}, which no result can hold")
+
+
+def finite(value: object) -> object:
+    """Return a value; None if it is a number that is not finite."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _csv(cells: Sequence[object]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    return line.getvalue()
