@@ -1,0 +1,160 @@
+"""The newest events of every stream, for whoever looks later: rows, samples and notices. Pure.
+
+It is filled from events as they happen or from a trace file alike. What it holds is bounded,
+whatever devices send: `Keeping` says by what.
+
+    history = History(LIVE, shapes={"ball": AppShape(tasks=("get_frame", ...), splits=(1, 2))})
+    history.note(event)
+    for stream in history.streams(): stream.row(), stream.version
+    history.get("porch").samples.column("fps")
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from offload.telemetry.events import (
+    PeerRefused,
+    ReasonChanged,
+    RunBegan,
+    RunEnded,
+    Sampled,
+    ServerBegan,
+    ServerSampled,
+    SessionLost,
+    SessionOpened,
+    Steered,
+    StreamEnded,
+    StreamSampled,
+    TaskFailed,
+    TelemetryEvent,
+)
+from offload.telemetry.notices import Notice, notice_of
+from offload.telemetry.stream_history import LIVE, Info, Keeping, StreamHistory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppShape:
+    """The names of an app's tasks, in order, and the splits that it permits, rising."""
+
+    tasks: tuple[str, ...]
+    splits: tuple[int, ...]
+
+
+class History:
+    """What is kept of all streams.
+
+    Not safe for several threads at once: who notes events in one and reads in another has to see
+    to it.
+
+    Args:
+        keeping: How much.
+        shapes: What is known of apps before a device says so, by their names.
+
+    Attributes:
+        now_s: When the newest event happened.
+    """
+
+    def __init__(self, keeping: Keeping = LIVE, shapes: Mapping[str, AppShape] | None = None):
+        """Start without streams."""
+        self.now_s = 0.0
+        self._keeping = keeping
+        self._shapes = dict(shapes or {})
+        self._streams: dict[str, StreamHistory] = {}
+
+    def streams(self) -> list[StreamHistory]:
+        """Return all streams, those that were first seen first."""
+        return list(self._streams.values())
+
+    def get(self, name: str) -> StreamHistory | None:
+        """Return a stream; None if there is none of that name, or it is forgotten."""
+        return self._streams.get(name)
+
+    def note(self, event: TelemetryEvent) -> None:
+        """Take in one event."""
+        self.now_s = max(self.now_s, event.at_s)
+        if isinstance(event, ServerBegan | PeerRefused | ServerSampled):
+            return
+        stream = self._streams.get(event.stream) or self._enter(event.stream)
+        self._apply(stream, event)
+        if (notice := notice_of(event)) is not None:
+            self.add_notice(stream, notice)
+
+    def add_notice(self, stream: StreamHistory, notice: Notice) -> None:
+        """Take note of what people are told of a stream."""
+        stream.notice(notice, most=self._most_notices)
+
+    def _apply(self, stream: StreamHistory, event: TelemetryEvent) -> None:
+        match event:
+            case RunBegan():
+                stream.begin()
+                stream.describe(_info_of(event))
+            case SessionOpened():
+                stream.connect(event.at_s)
+                self._describe(stream, replace(stream.info, device=event.device, app=event.app))
+            case SessionLost():
+                stream.lose(event.at_s)
+            case Steered():
+                stream.steer(event)
+            case ReasonChanged():
+                stream.give_reason(event.reason)
+            case Sampled():
+                stream.sample(event, most_bytes=self._most_bytes)
+                self._describe(stream, replace(stream.info, mode=_mode(event, stream.info)))
+            case StreamSampled():
+                stream.sample_by_cloud(event, most_bytes=self._most_bytes)
+                self._describe(stream, replace(stream.info, device=event.device, app=event.app))
+            case RunEnded() | StreamEnded():
+                stream.end(event.at_s)
+            case TaskFailed():
+                stream.seen_s = event.at_s
+
+    def _describe(self, stream: StreamHistory, info: Info) -> None:
+        if info != stream.info:
+            if shape := self._shapes.get(info.app or ""):
+                info = replace(info, tasks=shape.tasks, splits=shape.splits)
+            stream.describe(info)
+
+    def _enter(self, name: str) -> StreamHistory:
+        since_s = self.now_s - self._keeping.forget_ended_s
+        for each in self.streams():
+            if each.ended and each.seen_s < since_s:
+                del self._streams[each.info.stream]
+        if len(self._streams) >= self._keeping.streams:
+            # Those that are over first, then those whose devices are away, the longest first.
+            victim = min(
+                self.streams(), key=lambda each: (not each.ended, each.connected, each.seen_s)
+            )
+            del self._streams[victim.info.stream]
+        self._streams[name] = StreamHistory(name, self._keeping)
+        for each in self._streams.values():
+            each.shrink(most_bytes=self._most_bytes, notices=self._most_notices)
+        return self._streams[name]
+
+    @property
+    def _most_bytes(self) -> int:
+        """What the samples of each stream may take."""
+        return self._keeping.sample_bytes // len(self._streams)
+
+    @property
+    def _most_notices(self) -> int:
+        """How many notices of each stream are kept."""
+        return min(self._keeping.notices, self._keeping.notices_in_all // len(self._streams))
+
+
+def _info_of(event: RunBegan) -> Info:
+    return Info(
+        stream=event.stream,
+        device=event.device,
+        app=event.app,
+        mode=event.mode,
+        tasks=event.tasks,
+        splits=event.splits,
+        version=event.version,
+    )
+
+
+def _mode(event: Sampled, info: Info) -> str:
+    """Return the mode: servers are not told it, but only a scheduler has a target."""
+    if event.target_fps is not None:
+        return "automatic"
+    return info.mode if info.mode == "client_only" else "manual"

@@ -1,0 +1,134 @@
+"""What people want to know of a run, each event in one line. Pure."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from offload.telemetry.events import (
+    ReasonChanged,
+    RunBegan,
+    RunEnded,
+    SessionLost,
+    SessionOpened,
+    Steered,
+    StreamEnded,
+    TaskFailed,
+    TelemetryEvent,
+)
+from offload.telemetry.form import event_name
+
+
+class Level(StrEnum):
+    """How much a notice asks for attention."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """One line for people; ``by`` is the name of the token that asked for it, if one did."""
+
+    at_s: float
+    kind: str
+    level: Level
+    text: str
+    by: str | None = None
+
+
+_INFEASIBLE: Final = "infeasible_"
+
+# Whoever reads them has never seen the scheduler; its own words are in `scheduler.Reason`.
+_REASONS: Final = {
+    "cold_start": "measuring: too few frames to know anything",
+    "settled": "settled: the target is met",
+    "moved_more_device": "the device takes more of the work",
+    "moved_more_cloud": "the cloud takes more of the work",
+    "held_hysteresis": "the split stays: no other one is much better",
+    "held_latency": "the split stays: frames would take too long elsewhere",
+    "source_limited": "the source gives fewer frames than the target",
+    "infeasible_device": "the target is out of reach: the device limits it",
+    "infeasible_link": "the target is out of reach: the link limits it",
+    "infeasible_cloud": "the target is out of reach: the cloud limits it",
+    "stalled": "stalled: no frame has been finished for long",
+    "probing": "measuring another split",
+    "pinned": "the split is pinned",
+}
+
+
+def notice_of(event: TelemetryEvent) -> Notice | None:
+    """Return what people are told of an event; None if it is a sample, or of no stream."""
+    match event:
+        case RunBegan():
+            return _notice(event, Level.INFO, _run_began(event))
+        case SessionOpened():
+            text = f"connected from {event.peer}, goes on at frame {event.next_seq}"
+            return _notice(event, Level.INFO, text)
+        case SessionLost():
+            text = f"connection lost: {event.reason}"
+            if event.in_flight:
+                text += f"; {event.in_flight} frames in flight"
+            return _notice(event, Level.WARNING, text)
+        case Steered():
+            return _steered(event)
+        case ReasonChanged():
+            return _notice(event, _level_of(event.reason), _reason(event))
+        case TaskFailed():
+            text = f"task {event.task} failed at frame {event.seq}: {event.reason}"
+            return _notice(event, Level.ERROR, text)
+        case RunEnded():
+            level = Level.WARNING if event.abandoned or event.failed else Level.INFO
+            return _notice(event, level, _run_ended(event))
+        case StreamEnded():
+            return _notice(event, Level.INFO, "the stream is complete: all frames are stored")
+    return None
+
+
+def change_in_words(change: str, value: float | None) -> str:
+    """Return what was asked for, such as ``target 25 FPS``."""
+    if change == "target" and value is not None:
+        return f"target {value:g} FPS"
+    if change == "pin" and value is not None:
+        return f"split pinned to {value:g}"
+    return {"release": "split released", "drain": "told to finish"}.get(change, change)
+
+
+def _notice(event: TelemetryEvent, level: Level, text: str) -> Notice:
+    return Notice(at_s=event.at_s, kind=event_name(event), level=level, text=text)
+
+
+def _run_began(event: RunBegan) -> str:
+    target = "" if event.target_fps is None else f", target {event.target_fps:g} FPS"
+    mode = event.mode.replace("_", " ")
+    return f"run began: {event.app} on {event.device}, {mode}{target}, version {event.version}"
+
+
+def _steered(event: Steered) -> Notice:
+    asked = change_in_words(event.change, event.value)
+    if event.error is None:
+        return _notice(event, Level.INFO, asked)
+    return Notice(
+        at_s=event.at_s,
+        kind="steering_refused",
+        level=Level.WARNING,
+        text=f"{asked}: refused: {event.error}",
+    )
+
+
+def _level_of(reason: str) -> Level:
+    # Work goes on, at less than what was asked for.
+    return Level.WARNING if reason.startswith(_INFEASIBLE) or reason == "stalled" else Level.INFO
+
+
+def _reason(event: ReasonChanged) -> str:
+    words = _REASONS.get(event.reason, event.reason)
+    return f"{words} ({event.fps:.1f} of {event.target_fps:g} FPS at split {event.split:.2g})"
+
+
+def _run_ended(event: RunEnded) -> str:
+    parts = [f"{event.captured} frames in {event.duration_s:.1f} s, {event.fps:.1f} FPS"]
+    for name in ("dropped", "failed", "spooled", "abandoned"):
+        if number := getattr(event, name):
+            parts.append(f"{number} {name}")
+    return f"run ended: {', '.join(parts)}"
