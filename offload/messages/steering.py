@@ -34,8 +34,10 @@ _Read = TypeVar("_Read")
 TARGET: Final = "target"
 PIN: Final = "pin"
 RELEASE: Final = "release"
+# Not "drain", which says that the server is about to end.
+FINISH: Final = "finish"
 STREAMS: Final = "streams"
-CHANGES: Final = frozenset((TARGET, PIN, RELEASE))
+CHANGES: Final = frozenset((TARGET, PIN, RELEASE, FINISH))
 OPERATOR_REQUESTS: Final = frozenset((*CHANGES, STREAMS))
 
 # What a device says, and what an operator is answered.
@@ -66,11 +68,16 @@ class Release:
     """Let the scheduler choose the split again."""
 
 
-Change = SetTarget | PinSplit | Release
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrainDevice:
+    """Capture no more frames, finish those in flight, and end: as on SIGTERM."""
+
+
+Change = SetTarget | PinSplit | Release | DrainDevice
 
 
 class SteeringMode(StrEnum):
-    """Whether a device has a scheduler that can be steered."""
+    """Whether a device has a scheduler that can be steered; any device can be drained."""
 
     AUTOMATIC = "automatic"
     MANUAL = "manual"
@@ -258,6 +265,8 @@ def _control(change: Change, others: Mapping[str, object]) -> Control:
             return Control(name=PIN, body={"split": split, **others})
         case Release():
             return Control(name=RELEASE, body=dict(others))
+        case DrainDevice():
+            return Control(name=FINISH, body=dict(others))
 
 
 def change_value(change: Change) -> float | None:
@@ -276,7 +285,7 @@ def _read_change(control: Control) -> Change:
         return SetTarget(fps=_read_fps(control.body, "fps"))
     if control.name == PIN:
         return PinSplit(split=read_integer(control.body, "split"))
-    return Release()
+    return Release() if control.name == RELEASE else DrainDevice()
 
 
 def _read_fps(body: Fields, name: str) -> float:

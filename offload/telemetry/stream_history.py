@@ -167,9 +167,9 @@ class StreamHistory:
         return names[index] if index < len(names) else f"task {index + 1}"
 
     def row(self) -> Row:
-        """Return how it stands now; what a device that is away had said last is not known now."""
+        """Return how it stands; of a device that is away nobody knows what it does now."""
         info, last = self.info, self._last
-        current = self.samples.last if self.connected and not self.ended else None
+        current = self.samples.last if self.connected or self.ended else None
         fps = _value(current, "fps")
         in_flight = _value(current, "in_flight")
         return Row(
@@ -194,7 +194,7 @@ class StreamHistory:
             cloud_s_per_frame=_value(current, "cloud_s_per_frame"),
             device_s_per_frame=_value(current, "device_s_per_frame"),
             seen_s=round(self.seen_s, 3),
-            target_met=_is_met(fps, self._target_fps),
+            target_met=None if self.ended else _is_met(fps, self._target_fps),
         )
 
     def describe(self, info: Info) -> None:
@@ -233,7 +233,7 @@ class StreamHistory:
 
     def end(self, at_s: float) -> None:
         """Take note that nothing more comes."""
-        self.seen_s, self.ended = at_s, True
+        self.seen_s, self.ended, self.connected = at_s, True, False
 
     def steer(self, event: Steered) -> None:
         """Take note of how it is steered now."""
