@@ -222,6 +222,7 @@ class DeviceRun:
             uplink,
             self._choosing.scheduler,
             split=self._options.split,
+            drain=self.drain,
             recorder=self._recorder,
             stream=self._options.stream,
         )

@@ -24,6 +24,7 @@ from offload.messages import (
     SteeringRequest,
     SteeringState,
     StreamSteering,
+    change_name,
     change_value,
 )
 from offload.session import STEERING_S
@@ -160,13 +161,12 @@ class Steering:
         return steered
 
     def _record(self, change: Change, steered: StreamSteering, by: str) -> None:
-        control = SteeringRequest(change=change).control()
         state = steered.state
         self._recorder.record(
             Steered(
                 at_s=self._recorder.now(),
                 stream=steered.stream,
-                change=control.name,
+                change=change_name(change),
                 value=change_value(change),
                 error=steered.error,
                 target_fps=None if state is None else state.target_fps,

@@ -29,6 +29,7 @@ from offload.control.connection import connect_operator
 from offload.errors import OffloadError, SteeringError
 from offload.messages import (
     Change,
+    DrainDevice,
     OperatorRequest,
     PinSplit,
     Release,
@@ -55,6 +56,8 @@ _EXAMPLES: Final = """examples:
       one stream: 25 frames a second from now on
   python3 -m offload.control --host 192.0.2.7 --pin 3
       all streams: tasks 1 to 3 on the device, until --release
+  python3 -m offload.control --host 192.0.2.7 --stream porch --drain
+      its device captures no more, finishes what is in flight, and ends
 
 The token has to be an operator's: python3 -m offload.auth new NAME --operator
 makes one where the server is."""
@@ -155,6 +158,8 @@ def _change(parsed: argparse.Namespace) -> Change | None:
         return SetTarget(fps=parsed.target)
     if parsed.pin is not None:
         return PinSplit(split=parsed.pin)
+    if parsed.drain:
+        return DrainDevice()
     return Release() if parsed.release else None
 
 
@@ -182,5 +187,6 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     changes.add_argument("--target", type=positive, metavar="FPS", help="hold this rate")
     changes.add_argument("--pin", type=_split, metavar="K", help="tasks 1 to K run on the device")
     changes.add_argument("--release", action="store_true", help="undo --pin")
+    changes.add_argument("--drain", action="store_true", help="finish what is in flight, and end")
     parser.add_argument("--version", action="version", version=f"task-offload {__version__}")
     return parser

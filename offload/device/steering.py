@@ -1,18 +1,20 @@
 """Make the changes that operators ask for, and say what came of each; for the main thread.
 
-steering = DeviceSteering(uplink, scheduler, split=3)   # says how this device is steered
-steering.follow()                                       # now and then
+steering = DeviceSteering(uplink, scheduler, split=3, drain=drain, ...)  # says how it is steered
+steering.follow()                                                        # now and then
 """
 
 from typing import Protocol
 
 from offload.messages import (
     Change,
+    DrainDevice,
     PinSplit,
     Release,
     SetTarget,
     SteeringMode,
     SteeringRequest,
+    change_name,
     change_value,
 )
 from offload.telemetry.events import Steered
@@ -29,6 +31,13 @@ class Steerable(Protocol):
 
     def release(self) -> None:
         """Choose freely again."""
+
+
+class Ending(Protocol):
+    """What ends the run."""
+
+    def begin(self, *, why: str = "") -> None:
+        """Capture no more, and finish what is in flight."""
 
 
 class Asker(Protocol):
@@ -56,6 +65,7 @@ class DeviceSteering:
         asker: Asks for changes, and is told what came of them.
         scheduler: What is steered; None in manual mode, where nothing is.
         split: The split of all frames in manual mode.
+        drain: Ends the run.
         recorder: Is told of every change.
         stream: Whose changes they are.
 
@@ -69,11 +79,13 @@ class DeviceSteering:
         scheduler: Steerable | None,
         *,
         split: int,
+        drain: Ending,
         recorder: Recorder,
         stream: str,
     ) -> None:
         """Say how it is steered."""
         self._asker = asker
+        self._drain = drain
         self._recorder = recorder
         self._stream = stream
         self._scheduler = scheduler
@@ -89,6 +101,10 @@ class DeviceSteering:
 
     def _make(self, change: Change) -> str | None:
         """Make a change; return why it cannot be made, None if it was."""
+        if isinstance(change, DrainDevice):
+            # The answer, which comes next, goes out before the end of the stream does.
+            self._drain.begin(why="an operator asked for it")
+            return None
         if self._scheduler is None:
             return (
                 f"its device runs tasks 1 to {self.pinned} by hand (manual mode): start it with K "
@@ -113,7 +129,7 @@ class DeviceSteering:
             Steered(
                 at_s=self._recorder.now(),
                 stream=self._stream,
-                change=request.control().name,
+                change=change_name(request.change),
                 value=change_value(request.change),
                 error=error,
                 target_fps=None if self._scheduler is None else self._scheduler.target_fps,

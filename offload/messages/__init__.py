@@ -54,6 +54,7 @@ from offload.messages.steering import (
     STEERED,
     STEERING,
     Change,
+    DrainDevice,
     OperatorRequest,
     PinSplit,
     Release,
@@ -63,6 +64,7 @@ from offload.messages.steering import (
     SteeringRequest,
     SteeringState,
     StreamSteering,
+    change_name,
     change_value,
 )
 
@@ -87,6 +89,7 @@ __all__ = [
     "Challenge",
     "Change",
     "Control",
+    "DrainDevice",
     "End",
     "EndConfirmed",
     "Ended",
@@ -112,6 +115,7 @@ __all__ = [
     "StreamSteering",
     "TaskTime",
     "Welcome",
+    "change_name",
     "change_value",
     "decode_message",
     "extend_ranges",

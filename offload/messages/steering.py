@@ -269,6 +269,11 @@ def _control(change: Change, others: Mapping[str, object]) -> Control:
             return Control(name=FINISH, body=dict(others))
 
 
+def change_name(change: Change) -> str:
+    """Return what people call it: ``target``, ``pin``, ``release`` or ``drain``."""
+    return "drain" if isinstance(change, DrainDevice) else _control(change, {}).name
+
+
 def change_value(change: Change) -> float | None:
     """Return what a change sets: the target in frames per second, the split, or nothing."""
     match change:
