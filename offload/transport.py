@@ -187,20 +187,50 @@ def configure(connected: socket.socket) -> None:
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def listening_sockets(address: str | None, port: int) -> list[socket.socket]:
+def listening_sockets(
+    address: str | None, port: int, *, option: str = "--port"
+) -> list[socket.socket]:
     """Return listening sockets for an address, or for all interfaces in both IP versions.
 
     Args:
         address: IPv4 or IPv6 address or a name; None for all interfaces.
         port: Port; 0 takes one that is free on all of the addresses.
+        option: What the user may change if it is taken.
 
     Raises:
         ConfigurationError: The port is in use, or the address is none of this machine's.
     """
+    shown = endpoint(address or "*", port)
+    try:
+        addresses = _all_interfaces() if address is None else _bind_addresses(address, port)
+    except OSError as error:
+        raise ConfigurationError(f"cannot listen on {shown}: {_why(error)}") from error
+    return _listening(addresses, port, shown=shown, option=option)
+
+
+def loopback_sockets(port: int, *, option: str) -> list[socket.socket]:
+    """Return listening sockets that only this machine reaches, in the IP versions that it has.
+
+    Args:
+        port: Port; 0 takes one that is free in both versions.
+        option: What the user may change if it is taken.
+
+    Raises:
+        ConfigurationError: The port is in use.
+    """
+    addresses = [(socket.AF_INET, "127.0.0.1")]
+    if _has_ipv6():
+        addresses.append((socket.AF_INET6, "::1"))
+    return _listening(addresses, port, shown=endpoint("localhost", port), option=option)
+
+
+def _listening(
+    addresses: Sequence[tuple[socket.AddressFamily, str]], port: int, *, shown: str, option: str
+) -> list[socket.socket]:
     for _ in range(FREE_PORT_ATTEMPTS if port == 0 else 1):
         sockets: list[socket.socket] = []
         try:
-            for family, host in _bind_addresses(address, port):
+            for family, host in addresses:
                 chosen = sockets[0].getsockname()[1] if sockets and port == 0 else port
                 sockets.append(_listen(family, host, chosen))
         except OSError as error:
@@ -209,11 +239,11 @@ def listening_sockets(address: str | None, port: int) -> list[socket.socket]:
             if port == 0 and error.errno == errno.EADDRINUSE:
                 continue
             raise ConfigurationError(
-                f"cannot listen on {endpoint(address or '*', port)}: {_why(error)}"
-                + (": choose another --port" if error.errno == errno.EADDRINUSE else "")
+                f"cannot listen on {shown}: {_why(error)}"
+                + (f": choose another {option}" if error.errno == errno.EADDRINUSE else "")
             ) from error
         return sockets
-    raise ConfigurationError("found no port that is free for both IP versions: choose a --port")
+    raise ConfigurationError(f"found no port that is free for both IP versions: choose {option}")
 
 
 def endpoint(host: str, port: int) -> str:
@@ -232,12 +262,14 @@ def machine_name() -> str:
     return socket.gethostname()
 
 
-def _bind_addresses(address: str | None, port: int) -> list[tuple[socket.AddressFamily, str]]:
-    if address is None:
-        families = [(socket.AF_INET, "0.0.0.0")]
-        if _has_ipv6():
-            families.append((socket.AF_INET6, "::"))
-        return families
+def _all_interfaces() -> list[tuple[socket.AddressFamily, str]]:
+    families = [(socket.AF_INET, "0.0.0.0")]
+    if _has_ipv6():
+        families.append((socket.AF_INET6, "::"))
+    return families
+
+
+def _bind_addresses(address: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
     found = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     return list(dict.fromkeys((each[0], str(each[4][0])) for each in found))
 

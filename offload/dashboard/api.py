@@ -1,0 +1,236 @@
+"""What the page asks for: devices, pictures, results, changes. The interface with ``static``."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final
+from urllib.parse import unquote
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from offload import __version__
+from offload.dashboard.doors import Visit
+from offload.dashboard.form import (
+    column_fields,
+    forecast_fields,
+    info_fields,
+    notice_fields,
+    row_fields,
+    task_fields,
+    to_json,
+)
+from offload.dashboard.pictures import PICTURE_FPS, NoPicture
+from offload.dashboard.requests import (
+    MAX_SEQ,
+    BadRequest,
+    error_response,
+    json_response,
+    read_change,
+    read_fields,
+    read_number,
+    visit_of,
+)
+from offload.dashboard.stored import DEFAULT_ROWS, MAX_ROWS, media_type, read_page
+from offload.errors import ResultsError, SteeringError
+from offload.messages import change_name, change_value
+from offload.telemetry.notices import change_in_words
+from offload.telemetry.samples import Samples
+from offload.telemetry.stream_history import StreamHistory
+
+Answer = Callable[[Request, Visit], Awaitable[Response]]
+StreamAnswer = Callable[[Request, Visit, StreamHistory], Awaitable[Response]]
+
+_BUSY: Final = "too many others are looking: try again later"
+
+# What may stand in the name of a file that is saved, on every system.
+_NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+async def session(request: Request, visit: Visit) -> Response:
+    """Say who is in, and what is shown."""
+    state, visitor = request.app.state, visit.visitor
+    source = state.source
+    return json_response(
+        {
+            "name": visitor.name,
+            "role": str(visitor.role),
+            "live": source.live,
+            "title": source.title,
+            "can_control": source.live and visitor.may_steer,
+            "signs_in": not state.doors.are_open,
+            "version": __version__,
+            "picture_fps": PICTURE_FPS,
+        }
+    )
+
+
+async def devices(request: Request, visit: Visit) -> Response:
+    """List the streams."""
+    state = request.app.state
+    rows = state.watchers.rows.look(state.source, visit).values()
+    now_s = state.source.history.now_s
+    text = f'{{"now_s":{now_s:.3f},"devices":[{",".join(rows)}]}}'
+    return Response(text, media_type="application/json")
+
+
+async def list_events(request: Request, visit: Visit) -> Response:
+    """Say what changes in the list."""
+    watchers = request.app.state.watchers
+    if watchers.are_too_many:
+        return error_response(_BUSY, 503)
+    return StreamingResponse(watchers.watch_list(visit), media_type="text/event-stream")
+
+
+async def device(request: Request, _visit: Visit, stream: StreamHistory) -> Response:
+    """Say all that is known of a stream."""
+    state = request.app.state
+    parts = {
+        "info": info_fields(stream.info),
+        "row": row_fields(stream.row()),
+        "notices": [notice_fields(each) for each in stream.notices],
+        "noticed": stream.noticed,
+        "tasks": task_fields(stream),
+        "forecasts": forecast_fields(stream),
+        "now_s": round(state.source.history.now_s, 3),
+    }
+    # In a thread: a run's samples are some hundred kilobytes of text.
+    loop = asyncio.get_running_loop()
+    text = await loop.run_in_executor(state.work, _device_text, parts, stream.samples.copy())
+    return Response(text, media_type="application/json")
+
+
+async def device_events(request: Request, visit: Visit, stream: StreamHistory) -> Response:
+    """Say what changes of a stream."""
+    watchers = request.app.state.watchers
+    if watchers.are_too_many:
+        return error_response(_BUSY, 503)
+    events = watchers.watch_stream(visit, stream.info.stream, noticed=_noticed(request))
+    return StreamingResponse(events, media_type="text/event-stream")
+
+
+async def picture(request: Request, _visit: Visit, stream: StreamHistory) -> Response:
+    """Give the newest picture once it is newer than the one that the browser has."""
+    after = read_number(request, "after", default=-1, most=MAX_SEQ)
+    try:
+        found = await request.app.state.pictures.newer_than(stream.info.stream, after)
+    except NoPicture as error:
+        return error_response(str(error), 422)
+    if found is None:
+        return Response(status_code=204)
+    headers = {"X-Picture": str(found.number)}
+    return Response(found.content, headers=headers, media_type="image/jpeg")
+
+
+async def results(request: Request, _visit: Visit, stream: StreamHistory) -> Response:
+    """Give a page of results."""
+    state = request.app.state
+    limit = max(1, read_number(request, "limit", default=DEFAULT_ROWS, most=MAX_ROWS))
+    before = read_number(request, "before", default=MAX_SEQ, most=MAX_SEQ)
+    if state.source.results is None:
+        return json_response({"kept": False, "rows": [], "next": None})
+    read = partial(read_page, state.source.results, stream.info.stream, before=before, limit=limit)
+    try:
+        found = await asyncio.get_running_loop().run_in_executor(state.work, read)
+    except ResultsError as error:
+        return error_response(str(error), 500)
+    return json_response(found)
+
+
+async def download(
+    request: Request, _visit: Visit, stream: StreamHistory, *, kind: str
+) -> Response:
+    """Give all results of a stream as a file, ``csv`` or ``jsonl``."""
+    state = request.app.state
+    if state.source.results is None:
+        return error_response("this server keeps no results (--results none)", 404)
+    if state.downloads.are_too_many:
+        return error_response(_BUSY, 503)
+    name = stream.info.stream
+    file = f"results-{_NOT_IN_NAMES.sub('_', name)[:80]}.{kind}"
+    return StreamingResponse(
+        state.downloads.read(state.source.results, name, kind),
+        headers={"Content-Disposition": f'attachment; filename="{file}"'},
+        media_type=media_type(kind),
+    )
+
+
+async def steer(request: Request, visit: Visit, stream: StreamHistory, *, what: str) -> Response:
+    """Change how a device is steered, and say what came of it."""
+    source, name = request.app.state.source, stream.info.stream
+    if not (source.live and visit.visitor.may_steer):
+        return error_response("this needs an operator's token", 403)
+    change = read_change(what, await read_fields(request))
+    try:
+        steered = await source.steer(change, stream=name, by=visit.visitor.name)
+    except SteeringError as error:
+        return error_response(str(error), 409)
+    if steered.error is not None:
+        return error_response(steered.error, 409)
+    text = change_in_words(change_name(change), change_value(change))
+    return json_response({"text": text, "row": row_fields(stream.row())})
+
+
+def for_visitors(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
+    """Return an endpoint for those who are in; the others are told to sign in."""
+
+    async def endpoint(request: Request) -> Response:
+        visit = visit_of(request)
+        if visit is None:
+            return error_response("sign in first", 401)
+        try:
+            return await answer(request, visit)
+        except BadRequest as error:
+            return error_response(str(error), error.status)
+
+    return endpoint
+
+
+def for_stream(answer: StreamAnswer) -> Callable[[Request], Awaitable[Response]]:
+    """Return an endpoint for a stream that the visitor may see."""
+
+    async def of_stream(request: Request, visit: Visit) -> Response:
+        source, name = request.app.state.source, unquote(request.path_params["stream"])
+        stream = source.history.get(name)
+        # Of a stream of somebody else's nobody learns whether there is one.
+        if stream is None or not visit.visitor.may_see(source.owner(name)):
+            return error_response("there is no such stream", 404)
+        return await answer(request, visit, stream)
+
+    return for_visitors(of_stream)
+
+
+def _device_text(parts: dict[str, object], samples: Samples) -> str:
+    return to_json({**parts, "samples": column_fields(samples)})
+
+
+def _noticed(request: Request) -> int | None:
+    """Return how many notices a browser has had, as it says when it comes back."""
+    last = request.headers.get("last-event-id", "")
+    if last.isascii() and last.isdigit() and len(last) < 20:
+        return int(last)
+    given = read_number(request, "noticed", default=-1, most=MAX_SEQ)
+    return None if given < 0 else given
+
+
+_STREAM: Final = "/api/devices/{stream}"
+
+ROUTES: Final = (
+    Route("/api/session", for_visitors(session)),
+    Route("/api/devices", for_visitors(devices)),
+    Route("/api/events", for_visitors(list_events)),
+    Route(_STREAM, for_stream(device)),
+    Route(f"{_STREAM}/events", for_stream(device_events)),
+    Route(f"{_STREAM}/picture", for_stream(picture)),
+    Route(f"{_STREAM}/results", for_stream(results)),
+    *(
+        Route(f"{_STREAM}/results.{kind}", for_stream(partial(download, kind=kind)))
+        for kind in ("csv", "jsonl")
+    ),
+    *(
+        Route(f"{_STREAM}/{what}", for_stream(partial(steer, what=what)), methods=["POST"])
+        for what in ("target", "pin", "release", "drain")
+    ),
+)

@@ -1,0 +1,91 @@
+"""What holds for every request, whatever it is for: headers, the host's name, who may post.
+
+``Guard(app, ...)`` is an ASGI application around another one.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+# Only what comes from here is run, drawn or asked: what a device calls itself can never be more
+# than text.
+CONTENT_POLICY: Final = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' blob:",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+
+# With ``no-referrer`` browsers would say ``Origin: null`` of our own forms.
+HEADERS: Final[Mapping[str, str]] = {
+    "Content-Security-Policy": CONTENT_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+_LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
+
+
+class Guard:
+    """Refuses what no page of ours would send, and adds headers to every answer.
+
+    Args:
+        app: Gets the rest.
+        is_loopback: Whether it listens on loopback only. Then the host has to be called so: a page
+            from elsewhere may have its own name lead here (DNS rebinding), and would be let in.
+    """
+
+    def __init__(self, app: ASGIApp, *, is_loopback: bool) -> None:
+        """Guard this application."""
+        self._app = app
+        self._is_loopback = is_loopback
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        assert scope["type"] == "http", "nothing else is served"
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        refusal = self._refusal(scope)
+        # As it came: a stream's name may have a slash in it, which browsers write as %2F.
+        routed = {**scope, "path": scope["raw_path"].decode("ascii", "replace")}
+        await (refusal or self._app)(routed, receive, send_with_headers)
+
+    def _refusal(self, scope: Scope) -> PlainTextResponse | None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if self._is_loopback and _without_port(host) not in _LOOPBACK_NAMES:
+            return PlainTextResponse("this page is served on localhost only\n", 400)
+        if scope["method"] not in ("GET", "HEAD") and not _is_from_here(headers, scope["scheme"]):
+            return PlainTextResponse("only the page itself may ask for this\n", 403)
+        return None
+
+
+def _without_port(host: str) -> str:
+    name, colon, port = host.rpartition(":")
+    return name.lower() if colon and port.isascii() and port.isdigit() else host.lower()
+
+
+def _is_from_here(headers: Headers, scheme: str) -> bool:
+    """Tell whether a page of ours made the browser send it: browsers say where from."""
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is None and origin is None:
+        return False
+    own = f"{scheme}://{headers.get('host', '')}".lower()
+    return site in (None, "same-origin") and origin in (None, own)

@@ -1,0 +1,127 @@
+"""Stored results of a stream: a page of them, and all of them for a download.
+
+SQLite is read in threads, by a connection for each request, and a batch at a time: a browser that
+is slow or goes keeps nothing open in the file, and no file is ever in memory.
+"""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from offload.errors import OffloadError, ResultsError
+from offload.results.reading import (
+    BATCH_ROWS,
+    COLUMNS,
+    Row,
+    csv_head,
+    csv_line,
+    finite,
+    json_line,
+    newest,
+    rows,
+    value_of,
+)
+from offload.results.sqlite import connect_reader
+
+logger = logging.getLogger("dashboard")
+
+# Of each value that a table shows; what is longer is a picture or the like.
+MAX_SHOWN_BYTES: Final = 4096
+
+# Rows on one page of the table.
+MAX_ROWS: Final = 500
+DEFAULT_ROWS: Final = 100
+
+# A download holds a thread while a batch is read; the others are for what the page shows.
+MAX_DOWNLOADS: Final = 4
+
+Line = Callable[[Row], str]
+
+_LINES: Final[dict[str, tuple[str, Line]]] = {
+    "csv": ("text/csv; charset=utf-8", csv_line),
+    "jsonl": ("application/x-ndjson", json_line),
+}
+
+
+def media_type(kind: str) -> str:
+    """Return the media type of a download: ``csv`` or ``jsonl``."""
+    return _LINES[kind][0]
+
+
+def read_page(path: Path, stream: str, *, before: int | None, limit: int) -> dict[str, Any]:
+    """Return the newest results of a stream before a sequence number, for a table.
+
+    Raises:
+        ResultsError: They cannot be read now.
+    """
+    try:
+        with closing(connect_reader(path)) as connection:
+            found = newest(connection, stream, before=before, limit=limit + 1)
+    except (OffloadError, sqlite3.Error) as error:
+        raise ResultsError(f"results cannot be read: {error}") from error
+    shown = found[:limit]
+    following = shown[-1][1] if len(found) > limit else None
+    return {"kept": True, "rows": [_fields(row) for row in shown], "next": following}
+
+
+class Downloads:
+    """The downloads under way.
+
+    Args:
+        work: Where they are read.
+    """
+
+    def __init__(self, work: Executor) -> None:
+        """Start without any."""
+        self._work = work
+        self._count = 0
+
+    @property
+    def are_too_many(self) -> bool:
+        """Whether there is no place for one more."""
+        return self._count >= MAX_DOWNLOADS
+
+    async def read(self, path: Path, stream: str, kind: str) -> AsyncIterator[str]:
+        """Yield all results of a stream as text, a batch at a time."""
+        loop = asyncio.get_running_loop()
+        self._count += 1
+        connection: sqlite3.Connection | None = None
+        try:
+            connection = await loop.run_in_executor(self._work, connect_reader, path)
+            if kind == "csv":
+                yield csv_head()
+            found = rows(connection, stream=stream)
+            line = _LINES[kind][1]
+            while text := await loop.run_in_executor(self._work, _batch, found, line):
+                yield text
+        except (OffloadError, sqlite3.Error) as error:
+            # What was sent is an answer that stops in the middle, which the browser says.
+            logger.error("download_failed", extra={"stream": stream, "reason": str(error)})
+            raise
+        finally:
+            self._count -= 1
+            if connection is not None:
+                connection.close()
+
+
+def _batch(found: Iterator[Row], line: Line) -> str:
+    return "".join(line(row) for row in islice(found, BATCH_ROWS))
+
+
+def _fields(row: Row) -> dict[str, Any]:
+    *_, packed = row
+    value: object
+    if isinstance(packed, bytes) and len(packed) > MAX_SHOWN_BYTES:
+        value = f"({len(packed)} bytes: see the download)"
+    else:
+        try:
+            value = value_of(row)
+        except ResultsError as error:
+            value = f"({error})"
+    return dict(zip(COLUMNS[1:], (*map(finite, row[1:-1]), value), strict=True))
