@@ -4,9 +4,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from offload.device.drain import Drain
 from offload.device.steering import DeviceSteering
 from offload.messages import (
     Change,
+    DrainDevice,
     PinSplit,
     Release,
     SetTarget,
@@ -68,10 +70,25 @@ def splits_taken(steered: ThroughputScheduler, *, from_s: float) -> list[int]:
     return splits
 
 
-def after(*changes: Change, steered: ThroughputScheduler | None) -> list[Said]:
+def steering_of(
+    asker: Asker, steered: ThroughputScheduler | None, drain: Drain | None = None
+) -> DeviceSteering:
+    return DeviceSteering(
+        asker,
+        steered,
+        split=2,
+        drain=drain or Drain(on_begin=lambda: None),
+        recorder=Recorder(),
+        stream="s",
+    )
+
+
+def after(
+    *changes: Change, steered: ThroughputScheduler | None, drain: Drain | None = None
+) -> list[Said]:
     """Return what a device says that is asked for these changes, after its first word."""
     asker = Asker()
-    steering = DeviceSteering(asker, steered, split=2, recorder=Recorder(), stream="s")
+    steering = steering_of(asker, steered, drain)
     asker.requests = [
         SteeringRequest(change=change, number=number) for number, change in enumerate(changes)
     ]
@@ -91,7 +108,7 @@ def test_a_device_says_how_it_is_steered_before_anybody_asks(
     steered: ThroughputScheduler | None, expected: tuple[SteeringMode, float | None, int | None]
 ) -> None:
     asker = Asker()
-    DeviceSteering(asker, steered, split=2, recorder=Recorder(), stream="s")
+    steering_of(asker, steered)
     (said,) = asker.said
     assert (said.mode, said.target, said.pinned) == expected
     assert said.error is None
@@ -130,3 +147,13 @@ def test_a_device_in_manual_mode_changes_nothing_and_says_why(change: Change) ->
     assert (said.mode, said.pinned) == (SteeringMode.MANUAL, 2)
     assert said.error is not None
     assert "manual mode" in said.error
+
+
+@pytest.mark.parametrize("steered", [scheduler(), None], ids=["automatic", "manual"])
+def test_a_device_that_is_told_to_finish_begins_to_drain(
+    steered: ThroughputScheduler | None,
+) -> None:
+    drain = Drain(on_begin=lambda: None)
+    (said,) = after(DrainDevice(), steered=steered, drain=drain)
+    assert said.error is None
+    assert drain.is_wanted

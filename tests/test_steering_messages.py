@@ -11,6 +11,7 @@ from offload.messages import (
     MAX_TEXT_CHARACTERS,
     Change,
     Control,
+    DrainDevice,
     OperatorRequest,
     PinSplit,
     Release,
@@ -20,10 +21,11 @@ from offload.messages import (
     SteeringRequest,
     SteeringState,
     StreamSteering,
+    change_name,
 )
 from offload.wire import encode
 
-CHANGES = (SetTarget(fps=0.5), PinSplit(split=-3), Release())
+CHANGES = (SetTarget(fps=0.5), PinSplit(split=-3), Release(), DrainDevice())
 AUTOMATIC = SteeringState(mode=SteeringMode.AUTOMATIC, target_fps=25.0, pinned=None)
 STATES = (
     AUTOMATIC,
@@ -32,6 +34,11 @@ STATES = (
 )
 NO_NUMBER: Sequence[object] = (None, True, "1", float("nan"), float("inf"), [], {})
 NO_SPLIT: Sequence[object] = (None, True, 1.0, "1", [])
+
+
+def test_a_device_is_told_to_finish_by_another_name_than_that_the_server_ends() -> None:
+    assert SteeringRequest(change=DrainDevice(), number=1).control().name == "finish"
+    assert change_name(DrainDevice()) == "drain"
 
 
 def steering(body: dict[str, object]) -> Control:

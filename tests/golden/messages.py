@@ -97,6 +97,7 @@ MESSAGES: Final[dict[str, Message]] = {
     "open_trial": Open(
         app="counting", fingerprint=[], stream="s1", device="pi", position=7, trial=True
     ),
+    "control_finish": Control(name="finish", body={"request": 7}),
 }
 
 
