@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from offload.auth import NONCE_BYTES, Token
+from offload.auth import NONCE_BYTES, Token, TokenRole
 from offload.messages import (
     Acknowledgement,
     Ended,
@@ -25,7 +25,9 @@ from offload.session import (
 from offload.wire import MAX_MESSAGE_BYTES, Decoder, Piece, encode
 
 TOKEN: Final = Token(name="default", secret=b"correct-horse-battery")
-OPERATOR: Final = Token(name="boss", secret=b"whose-word-all-devices-follow", operator=True)
+OPERATOR: Final = Token(
+    name="boss", secret=b"whose-word-all-devices-follow", role=TokenRole.OPERATOR
+)
 
 
 def opening(*, position: int = 0, fingerprint: Sequence[object] = ()) -> Open:
@@ -152,7 +154,7 @@ class OperatorPair:
         self.operator = OperatorSession(token=token, nonce=bytes(NONCE_BYTES))
         self.cloud = CloudSession(
             secret_for=lambda name: known[name].secret if name in known else None,
-            is_operator=lambda name: known[name].operator,
+            role_of=lambda name: known[name].role,
             insecure=insecure,
             nonce=b"\xff" * NONCE_BYTES,
         )

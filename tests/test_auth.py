@@ -20,6 +20,7 @@ from offload.auth import (
     Role,
     ServerTokens,
     Token,
+    TokenRole,
     default_token_path,
     load_device_token,
     load_operator_token,
@@ -60,9 +61,11 @@ def default_file(environ: dict[str, str]) -> Path:
 
 def test_lines_give_tokens_by_name_in_their_order() -> None:
     text = f"# our tokens\n\nrover-2:{SECRET}\r\n  ops.main:{OTHER_SECRET}:operator  \n"
+    text += f"guest:{SECRET}:viewer\n"
     assert list(parse_tokens(text, "tokens").items()) == [
         ("rover-2", Token(name="rover-2", secret=SECRET.encode())),
-        ("ops.main", Token(name="ops.main", secret=OTHER_SECRET.encode(), operator=True)),
+        ("ops.main", Token(name="ops.main", secret=OTHER_SECRET.encode(), role=TokenRole.OPERATOR)),
+        ("guest", Token(name="guest", secret=SECRET.encode(), role=TokenRole.VIEWER)),
     ]
 
 
@@ -113,7 +116,11 @@ def test_any_text_gives_tokens_or_a_configuration_error(text: str) -> None:
     assert all(name == token.name for name, token in tokens.items())
 
 
-@given(text=st.from_regex(r"[A-Za-z0-9._-]{1,64}:[!-9;-~]{16,256}(:operator)?", fullmatch=True))
+@given(
+    text=st.from_regex(
+        r"[A-Za-z0-9._-]{1,64}:[!-9;-~]{16,256}(:(operator|viewer))?", fullmatch=True
+    )
+)
 def test_a_token_writes_the_line_that_it_was_read_from(text: str) -> None:
     (token,) = parse_tokens(text, "tokens").values()
     assert token.line() == text
@@ -172,7 +179,7 @@ def test_a_server_makes_its_first_token_in_a_file_of_its_owner_alone(
     assert made.created
     assert made.path == default_file
     assert list(made.tokens) == ["default"]
-    assert not made.tokens["default"].operator
+    assert made.tokens["default"].role is TokenRole.DEVICE
     assert len(made.tokens["default"].secret) >= 43
     assert stat.S_IMODE(default_file.stat().st_mode) == 0o600
     assert stat.S_IMODE(default_file.parent.stat().st_mode) == 0o700
@@ -275,7 +282,7 @@ def test_an_operator_shows_the_first_operators_token(
     named = {**environ, "OFFLOAD_TOKEN_FILE": str(file)}
     assert load_operator_token(None, named).name == "b"
     given = {**environ, "OFFLOAD_TOKEN": f"d:{SECRET}:operator"}
-    assert load_operator_token(None, given).operator
+    assert load_operator_token(None, given).role is TokenRole.OPERATOR
 
 
 @pytest.mark.parametrize("has_file", [True, False])
@@ -291,10 +298,12 @@ def test_who_has_no_operators_token_is_told_how_to_make_one(
     assert default_file.exists() == has_file
 
 
-def test_a_server_knows_which_tokens_are_operators(tmp_path: Path, environ: dict[str, str]) -> None:
-    file = write_tokens(tmp_path / "tokens", f"a:{SECRET}\nb:{OTHER_SECRET}:operator\n")
+def test_a_server_knows_what_each_token_is_for(tmp_path: Path, environ: dict[str, str]) -> None:
+    lines = f"a:{SECRET}\nb:{OTHER_SECRET}:operator\nc:{SECRET}:viewer\n"
+    file = write_tokens(tmp_path / "tokens", lines)
     loaded = load_server_tokens(file, environ)
-    assert [loaded.is_operator(name) for name in ("a", "b", "c")] == [False, True, False]
+    roles = [loaded.role_of(name) for name in ("a", "b", "c", "d")]
+    assert roles == [TokenRole.DEVICE, TokenRole.OPERATOR, TokenRole.VIEWER, None]
 
 
 # The server, told to read its tokens again
@@ -356,11 +365,11 @@ def test_a_reload_of_a_file_that_is_gone_is_refused_and_makes_none(environ: dict
 # A new token
 
 
-@pytest.mark.parametrize("operator", [False, True])
-def test_a_new_token_is_one_that_a_file_may_hold(operator: bool) -> None:
-    token = new_token("n" * 64, operator=operator)
+@pytest.mark.parametrize("role", TokenRole)
+def test_a_new_token_is_one_that_a_file_may_hold(role: TokenRole) -> None:
+    token = new_token("n" * 64, role=role)
     assert parse_tokens(token.line(), "tokens") == {token.name: token}
-    assert token.operator == operator
+    assert token.role is role
     assert token.secret != new_token("n" * 64).secret
 
 
@@ -520,25 +529,26 @@ def test_a_device_to_which_nobody_gave_a_token_has_none_and_makes_none(
     assert not default_file.exists()
 
 
-def test_a_device_takes_the_first_token_that_is_no_operators(
+def test_a_device_takes_the_first_token_that_is_a_devices(
     tmp_path: Path, environ: dict[str, str]
 ) -> None:
-    text = f"ops:{SECRET}:operator\nrover:{OTHER_SECRET}\nspare:{SECRET}\n"
+    text = f"ops:{SECRET}:operator\nlook:{SECRET}:viewer\nrover:{OTHER_SECRET}\nspare:{SECRET}\n"
     file = write_tokens(tmp_path / "tokens", text)
     token = load_device_token(file, environ)
     assert token == Token(name="rover", secret=OTHER_SECRET.encode())
 
 
 @pytest.mark.parametrize("given", ["argument", "variable", "default"])
-def test_a_device_given_only_operator_tokens_does_not_go_on_without(
-    given: str, environ: dict[str, str], default_file: Path
+@pytest.mark.parametrize("role", ["operator", "viewer"])
+def test_a_device_given_no_device_token_does_not_go_on_without(
+    given: str, role: str, environ: dict[str, str], default_file: Path
 ) -> None:
-    line = f"ops:{SECRET}:operator"
+    line = f"ops:{SECRET}:{role}"
     if given == "variable":
         environ = {**environ, "OFFLOAD_TOKEN": line}
     else:
         write_tokens(default_file, line)
-    with pytest.raises(ConfigurationError, match="holds only operator tokens") as refusal:
+    with pytest.raises(ConfigurationError, match="holds no token for a device") as refusal:
         load_device_token(default_file if given == "argument" else None, environ)
     assert SECRET not in str(refusal.value)
 

@@ -102,14 +102,22 @@ def test_new_makes_the_users_own_file_which_server_and_device_then_use() -> None
     assert len(accepted.tokens["garden"].secret) >= 43
 
 
-def test_new_appends_and_leaves_what_is_there_as_it_is(file: Path) -> None:
+@pytest.mark.parametrize("role", ["operator", "viewer"])
+def test_new_appends_and_leaves_what_is_there_as_it_is(role: str, file: Path) -> None:
     text = f"# ours\r\n\nfirst:{SECRET}\r\n# caf\xe9"
     write_tokens(file, "")
     file.write_bytes(text.encode("latin-1"))
-    assert main(["new", "second", "--operator", "--token-file", str(file)]) == 0
+    assert main(["new", "second", f"--{role}", "--token-file", str(file)]) == 0
     content = file.read_bytes()
     assert content.startswith(text.encode("latin-1") + b"\nsecond:")
-    assert re.fullmatch(rb"second:[\w-]{43}:operator\n", content.splitlines(keepends=True)[-1])
+    (last,) = content.decode("latin-1").splitlines(keepends=True)[-1:]
+    assert re.fullmatch(rf"second:[\w-]{{43}}:{role}\n", last)
+
+
+def test_a_token_has_one_role(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["new", "second", "--operator", "--viewer", "--token-file", str(file)]) == 2
+    assert "not allowed with" in capsys.readouterr().err
+    assert not file.exists()
 
 
 def test_new_puts_the_first_token_into_a_file_of_comments(file: Path) -> None:

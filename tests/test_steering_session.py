@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from offload.auth import NONCE_BYTES, Token
+from offload.auth import NONCE_BYTES, Token, TokenRole
 from offload.errors import (
     AuthError,
     HandshakeError,
@@ -45,6 +45,7 @@ from tests.session_pair import (
     opening,
 )
 
+VIEWER = Token(name="guest", secret=b"who-looks-and-changes-nothing", role=TokenRole.VIEWER)
 FASTER = OperatorRequest(change=SetTarget(fps=25.0), stream="s1")
 
 
@@ -60,7 +61,7 @@ def cloud_of(*tokens: Token, insecure: bool = False) -> CloudSession:
     known = {each.name: each for each in tokens}
     return CloudSession(
         secret_for=lambda name: known[name].secret if name in known else None,
-        is_operator=lambda name: known[name].operator,
+        role_of=lambda name: known[name].role,
         insecure=insecure,
         nonce=b"\xff" * NONCE_BYTES,
     )
@@ -68,7 +69,7 @@ def cloud_of(*tokens: Token, insecure: bool = False) -> CloudSession:
 
 def proved(token: Token) -> CloudSession:
     """Return a cloud's session whose peer has proved a token, and said nothing else."""
-    cloud = cloud_of(TOKEN, OPERATOR)
+    cloud = cloud_of(TOKEN, OPERATOR, VIEWER)
     # A device's session says what it opens in the same breath.
     device = DeviceSession(opening=opening(), token=token, nonce=bytes(NONCE_BYTES))
     feed(cloud, joined(device.take_outgoing()))
@@ -133,9 +134,17 @@ def test_nobody_steers_without_a_token_though_the_server_takes_any_device() -> N
         feed(cloud, encoded(FASTER.control()))
 
 
-def test_an_operators_token_opens_no_stream() -> None:
-    with pytest.raises(AuthError, match="token 'boss' is an operator's, which opens no stream"):
-        feed(proved(OPERATOR), encoded(opening()))
+@pytest.mark.parametrize(
+    ("token", "whose"), [(OPERATOR, "'boss' is an operator's"), (VIEWER, "'guest' is a viewer's")]
+)
+def test_only_a_devices_token_opens_a_stream(token: Token, whose: str) -> None:
+    with pytest.raises(AuthError, match=f"token {whose}, which opens no stream"):
+        feed(proved(token), encoded(opening()))
+
+
+def test_a_viewers_token_may_not_steer() -> None:
+    with pytest.raises(AuthError, match="token 'guest' may not steer, only an operator's"):
+        feed(proved(VIEWER), encoded(FASTER.control()))
 
 
 @pytest.mark.parametrize("insecure", [True, False])
@@ -187,10 +196,11 @@ def test_an_operator_cannot_ask_before_it_has_proved_who_it_is() -> None:
         pair.operator.ask(FASTER)
 
 
-def test_an_operator_gets_no_memory_for_payloads() -> None:
+@pytest.mark.parametrize("token", [OPERATOR, VIEWER])
+def test_who_opens_no_stream_gets_no_memory_for_payloads(token: Token) -> None:
     large = encoded(frame(0, payload=bytes(ENVELOPE_ONLY_BYTES)))
     with pytest.raises(LimitPassed):
-        feed(proved(OPERATOR), large)
+        feed(proved(token), large)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """Shared tokens: where they are kept, and how each end proves that it knows one.
 
-A token is a line ``name:secret``, or ``name:secret:operator``, in a file that only its owner can
-read. The secret never crosses the wire. The device sends the token's name and a nonce; the server
-answers with a nonce of its own and its proof; only if that holds, the device sends its proof::
+A token is a line ``name:secret``, which may have what it is for behind it (``:operator`` or
+``:viewer``), in a file that only its owner can read. The secret never crosses the wire but for
+signing in to the web page. The device sends the token's name and a nonce; the server answers with a
+nonce of its own and its proof; only if that holds, the device sends its proof::
 
     device: name, device_nonce = new_nonce()
     server: server_nonce = new_nonce(), prove(secret, Role.SERVER, device_nonce, server_nonce)
@@ -41,33 +42,42 @@ MAX_TOKEN_FILE_BYTES: Final = 1024 * 1024
 
 _NEW_SECRET_BYTES: Final = 32
 _NEW_TOKEN_NAME: Final = "default"
-_OPERATOR: Final = "operator"
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _BAD_NAME: Final = "bad name, expected 1 to 64 of A-Z a-z 0-9 . _ -"
 # Printable ASCII without blank and colon: it survives editors, shells and the line's own format.
 _SECRET: Final = re.compile(rf"[!-9;-~]{{{MIN_SECRET_CHARACTERS},{MAX_SECRET_CHARACTERS}}}")
-_FORM: Final = "name:secret or name:secret:operator"
+_FORM: Final = "name:secret, name:secret:operator or name:secret:viewer"
 
 # Keeps our proofs apart from whatever else a user may compute with the same secret.
 _LABEL: Final = b"task-offload handshake 1"
+
+
+class TokenRole(enum.StrEnum):
+    """What a token is for; each is used for nothing else."""
+
+    DEVICE = "device"
+    """Opening streams."""
+    OPERATOR = "operator"
+    """Steering streams of others, by command or in the web page."""
+    VIEWER = "viewer"
+    """Looking at the web page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
     """A name and the secret that both ends share under it; ``repr`` leaves the secret out.
 
-    ``secret`` is the bytes of the text in the file. An ``operator`` may steer other streams; a
-    device does not use such a token.
+    ``secret`` is the bytes of the text in the file.
     """
 
     name: str
     secret: bytes = field(repr=False)
-    operator: bool = False
+    role: TokenRole = TokenRole.DEVICE
 
     def line(self) -> str:
         """Return the token as a line of a token file. It shows the secret."""
         line = f"{self.name}:{self.secret.decode('ascii')}"
-        return f"{line}:{_OPERATOR}" if self.operator else line
+        return line if self.role is TokenRole.DEVICE else f"{line}:{self.role}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,10 +102,10 @@ class ServerTokens:
         """What they come from, in words."""
         return str(self.path or TOKEN_VARIABLE)
 
-    def is_operator(self, name: str) -> bool:
-        """Return whether there is a token called ``name``, and it is an operator's."""
+    def role_of(self, name: str) -> TokenRole | None:
+        """Return what the token called ``name`` is for, None if there is no such token."""
         token = self.tokens.get(name)
-        return token is not None and token.operator
+        return None if token is None else token.role
 
     def reloaded(self) -> "ServerTokens":
         """Read the tokens again from their file; without a file they are the same.
@@ -144,7 +154,7 @@ def load_server_tokens(path: Path | None, environ: Mapping[str, str]) -> ServerT
 def load_device_token(path: Path | None, environ: Mapping[str, str]) -> Token | None:
     """Load the token that a device shows, from the same places as `load_server_tokens`.
 
-    Of several tokens it is the first that is not an operator's. Nothing is created: without a
+    Of several tokens it is the first that is a device's. Nothing is created: without a
     token file of the user's own, and nothing named, there is None.
 
     Args:
@@ -152,17 +162,17 @@ def load_device_token(path: Path | None, environ: Mapping[str, str]) -> Token | 
         environ: The environment variables.
 
     Raises:
-        ConfigurationError: As for `load_server_tokens`; also if there are only operator tokens.
+        ConfigurationError: As for `load_server_tokens`; also if none of the tokens is a device's.
             Going on without a token would mean trusting any server.
     """
     own = _own_tokens(path, environ)
     if own is None:
         return None
     for token in own.tokens.values():
-        if not token.operator:
+        if token.role is TokenRole.DEVICE:
             return token
     raise ConfigurationError(
-        f"{own.origin} holds only operator tokens, expected one for a device: "
+        f"{own.origin} holds no token for a device, expected one: "
         "python3 -m offload.auth new NAME makes it"
     )
 
@@ -181,7 +191,7 @@ def load_operator_token(path: Path | None, environ: Mapping[str, str]) -> Token:
     own = _own_tokens(path, environ)
     if own is not None:
         for token in own.tokens.values():
-            if token.operator:
+            if token.role is TokenRole.OPERATOR:
                 return token
     origin = "this user has no token file" if own is None else f"{own.origin} holds none"
     raise AuthError(
@@ -205,7 +215,7 @@ def default_token_path(environ: Mapping[str, str]) -> Path:
     return folder / "task-offload" / "tokens"
 
 
-def new_token(name: str, *, operator: bool = False) -> Token:
+def new_token(name: str, *, role: TokenRole = TokenRole.DEVICE) -> Token:
     """Return a token with a fresh secret; no file is touched.
 
     Raises:
@@ -217,7 +227,7 @@ def new_token(name: str, *, operator: bool = False) -> Token:
     if _NAME.fullmatch(name) is None:
         raise ConfigurationError(_BAD_NAME)
     secret = secrets.token_urlsafe(_NEW_SECRET_BYTES).encode("ascii")
-    return Token(name=name, secret=secret, operator=operator)
+    return Token(name=name, secret=secret, role=role)
 
 
 def read_token_file(path: Path) -> bytes | None:
@@ -252,8 +262,9 @@ def parse_tokens(text: str, origin: str) -> dict[str, Token]:
     """Read the lines of a token file; blank lines and those that start with ``#`` are skipped.
 
     Args:
-        text: The lines: ``name:secret`` or ``name:secret:operator``. A name has 1 to 64 of
-            ``A-Z a-z 0-9 . _ -``, a secret 16 to 256 printable ASCII characters but ``:``.
+        text: The lines: ``name:secret``, with ``:operator`` or ``:viewer`` behind it or without. A
+            name has 1 to 64 of ``A-Z a-z 0-9 . _ -``, a secret 16 to 256 printable ASCII characters
+            but ``:``.
         origin: What the text is called in errors: a file or a variable.
 
     Returns:
@@ -328,9 +339,10 @@ def _parse_line(content: str, place: str) -> Token:
             f"{place}: bad secret, expected {MIN_SECRET_CHARACTERS} to {MAX_SECRET_CHARACTERS} "
             "printable ASCII characters without blank and colon"
         )
-    if rest[1:] not in ([], [_OPERATOR]):
-        raise ConfigurationError(f"{place}: bad third field, expected {_OPERATOR!r} or none")
-    return Token(name=name, secret=rest[0].encode("ascii"), operator=len(rest) == 2)
+    if rest[1:] not in ([], [TokenRole.OPERATOR], [TokenRole.VIEWER]):
+        raise ConfigurationError(f"{place}: bad third field, expected 'operator', 'viewer' or none")
+    role = TokenRole(rest[1]) if rest[1:] else TokenRole.DEVICE
+    return Token(name=name, secret=rest[0].encode("ascii"), role=role)
 
 
 def _own_tokens(path: Path | None, environ: Mapping[str, str]) -> ServerTokens | None:

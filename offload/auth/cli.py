@@ -24,6 +24,7 @@ from offload.auth import (
     MAX_TOKEN_FILE_BYTES,
     TOKEN_VARIABLE,
     Token,
+    TokenRole,
     default_token_path,
     new_token,
     parse_tokens,
@@ -124,7 +125,7 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
     if not named and environ.get(TOKEN_VARIABLE):
         _say(f"note: programs with the variable {TOKEN_VARIABLE} as it is here do not read {path}")
     if options.command == "new":
-        token = new_token(options.name, operator=options.operator)
+        token = new_token(options.name, role=options.role)
         add_token(path, token)
         _explain_token(token, path)
     elif options.command == "revoke":
@@ -143,8 +144,10 @@ def _explain_token(token: Token, path: Path) -> None:
     _say(f"added {token.name} to {path}")
     _say("a running server accepts it once it is told: kill -HUP PID")
     show = _command(path, "show", token.name)
-    if token.operator:
+    if token.role is TokenRole.OPERATOR:
         _say(f"it is an operator's: no device uses it; to see it: {show}")
+    elif token.role is TokenRole.VIEWER:
+        _say(f"it is a viewer's, for signing in to the web page; to see it: {show}")
     else:
         file = f"{token.name}.token"
         _say(f"for its device make a file: {show} > {file} && chmod 600 {file}")
@@ -170,7 +173,7 @@ def _explain_certificates(made: Certificates, hosts: Sequence[str]) -> None:
 
 def _table(tokens: Mapping[str, Token]) -> str:
     width = max(map(len, ["name", *tokens]))
-    roles = {token.name: "operator" if token.operator else "device" for token in tokens.values()}
+    roles = {token.name: token.role for token in tokens.values()}
     return "".join(f"{name:{width}}  {role}\n" for name, role in [("name", "role"), *roles.items()])
 
 
@@ -322,7 +325,15 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     new = commands.add_parser("new", help="add a token with a fresh secret")
     new.add_argument("name", metavar="NAME", help="whose it is: 1 to 64 of A-Z a-z 0-9 . _ -")
-    new.add_argument("--operator", action="store_true", help="not for a device: for who steers")
+    new.set_defaults(role=TokenRole.DEVICE)
+    roles = new.add_mutually_exclusive_group()
+    for role, help_text in (
+        (TokenRole.OPERATOR, "not for a device: for who steers"),
+        (TokenRole.VIEWER, "not for a device: for who looks at the web page, and changes nothing"),
+    ):
+        roles.add_argument(
+            f"--{role}", dest="role", action="store_const", const=role, help=help_text
+        )
     show = commands.add_parser("show", help="list the tokens, or print one with its secret")
     show.add_argument("name", metavar="NAME", nargs="?", help="print this one as name:secret")
     revoke = commands.add_parser("revoke", help="remove a token")

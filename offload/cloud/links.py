@@ -137,7 +137,7 @@ class Links:
     def _make_session(self, credential: Credential, admit: Admit) -> CloudSession:
         return CloudSession(
             secret_for=credential.secret_for,
-            is_operator=credential.is_operator,
+            role_of=credential.role_of,
             insecure=self._options.insecure,
             nonce=new_nonce(),
             max_message_bytes=self._options.max_frame_bytes,

@@ -19,7 +19,7 @@ Each end has a module, ``device``, ``operator`` and ``cloud``; ``caller`` is wha
 share, ``core`` what all do.
 """
 
-from offload.session.cloud import CloudEvent, CloudSession, IsOperator, OpenRequested, SecretFor
+from offload.session.cloud import CloudEvent, CloudSession, OpenRequested, RoleOf, SecretFor
 from offload.session.core import SILENCE_S, STALL_S, STEERING_S, TICK_S, State
 from offload.session.device import DeviceSession, Event
 from offload.session.operator import OperatorSession
@@ -33,9 +33,9 @@ __all__ = [
     "CloudSession",
     "DeviceSession",
     "Event",
-    "IsOperator",
     "OpenRequested",
     "OperatorSession",
+    "RoleOf",
     "SecretFor",
     "State",
 ]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from offload import __version__
-from offload.auth import NONCE_BYTES, Role, prove, proves
+from offload.auth import NONCE_BYTES, Role, TokenRole, prove, proves
 from offload.errors import (
     AuthError,
     HandshakeError,
@@ -45,7 +45,7 @@ from offload.wire import (
 )
 
 SecretFor = Callable[[str], bytes | None]
-IsOperator = Callable[[str], bool]
+RoleOf = Callable[[str], TokenRole | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +59,9 @@ class OpenRequested:
     owner: str
 
 
-def nobody(token_name: str) -> bool:  # noqa: ARG001  # see `IsOperator`
-    """Take no token for an operator's."""
-    return False
+def devices_only(token_name: str) -> TokenRole:  # noqa: ARG001  # see `RoleOf`
+    """Take every token for a device's."""
+    return TokenRole.DEVICE
 
 
 CloudEvent = OpenRequested | Frame | Ended | Control | End
@@ -72,7 +72,8 @@ class CloudSession(Session):
 
     Args:
         secret_for: Returns the secret of a token's name, or None if there is no such token.
-        is_operator: Whether the token of a name is an operator's: it steers, and opens no stream.
+        role_of: Returns what the token of a name is for: only a device's opens streams, and only an
+            operator's steers.
         insecure: Accept devices that know no token. Operators always have to know one.
         nonce: `NONCE_BYTES` fresh random bytes.
         max_message_bytes: Largest message of a device that has proved who it is.
@@ -86,7 +87,7 @@ class CloudSession(Session):
         secret_for: SecretFor,
         insecure: bool,
         nonce: bytes,
-        is_operator: IsOperator = nobody,
+        role_of: RoleOf = devices_only,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         take_memory: TakeMemory = fresh_memory,
         admit: Admit = always,
@@ -97,14 +98,14 @@ class CloudSession(Session):
         )
         self._max_message_bytes = max_message_bytes
         self._secret_for = secret_for
-        self._asks_if_operator = is_operator
+        self._role_of = role_of
         self._insecure = insecure
         self._nonce = nonce
         self._peer_nonce = b""
         self._offered_name = NO_TOKEN
         self._token_name = NO_TOKEN
         self._secret: bytes | None = None
-        self._is_operator = False
+        self._role = TokenRole.DEVICE
         self._expected = 0
         self._acknowledged = 0
         self.duplicates_ignored = 0
@@ -263,7 +264,7 @@ class CloudSession(Session):
         proof = b""
         if self._secret is not None:
             self._token_name = hello.token_name
-            self._is_operator = self._asks_if_operator(hello.token_name)
+            self._role = self._role_of(hello.token_name) or TokenRole.DEVICE
             proof = prove(self._secret, Role.SERVER, hello.nonce, self._nonce)
         self._send(Challenge(version=__version__, nonce=self._nonce, proof=proof))
         self.state = State.PROOF
@@ -286,20 +287,22 @@ class CloudSession(Session):
                 f"device could not prove that it knows token {self._token_name!r}: "
                 "the device and the server hold different secrets"
             )
-        # An operator sends no payloads.
-        limit = ENVELOPE_ONLY_BYTES if self._is_operator else self._max_message_bytes
+        # Only devices send payloads.
+        is_device = self._role is TokenRole.DEVICE
+        limit = self._max_message_bytes if is_device else ENVELOPE_ONLY_BYTES
         self._decoder.raise_limit(limit)
         self.state = State.OPENING
 
     def _check_opens_streams(self) -> None:
-        if self._is_operator:
+        if self._role is not TokenRole.DEVICE:
+            kind = "an operator's" if self._role is TokenRole.OPERATOR else f"a {self._role}'s"
             raise AuthError(
-                f"token {self._token_name!r} is an operator's, which opens no stream: give the "
+                f"token {self._token_name!r} is {kind}, which opens no stream: give the "
                 "device one of its own"
             )
 
     def _check_steers(self) -> None:
-        if not self._is_operator:
+        if self._role is not TokenRole.OPERATOR:
             shown = f"token {self._token_name!r}" if self._token_name else "a peer without a token"
             raise AuthError(f"{shown} may not steer, only an operator's token may")
 

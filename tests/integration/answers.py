@@ -37,7 +37,7 @@ class Visit:
         self.socket = connected
         self.session = CloudSession(
             secret_for=lambda name: OPERATOR.secret if name == OPERATOR.name else None,
-            is_operator=lambda name: name == OPERATOR.name,
+            role_of=lambda name: OPERATOR.role if name == OPERATOR.name else None,
             insecure=True,
             nonce=bytes(32),
         )

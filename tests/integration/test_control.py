@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from offload.auth import Token
+from offload.auth import Token, TokenRole
 from offload.control.cli import line, parse
 from offload.messages import (
     HEARTBEAT,
@@ -254,7 +254,7 @@ def test_a_devices_token_is_no_operators(site: Site) -> None:
 
 
 def test_a_token_that_the_server_takes_for_a_devices_is_refused(site: Site, folder: Path) -> None:
-    write_tokens(folder / "wrong", replace(TOKEN, operator=True))
+    write_tokens(folder / "wrong", replace(TOKEN, role=TokenRole.OPERATOR))
     ended = site.control(token="wrong")
     assert ended.code == 77
     assert "token 'default' may not steer, only an operator's token may" in ended.error
@@ -269,7 +269,7 @@ def test_a_server_that_does_not_know_the_token_is_not_talked_to(site: Site, fold
 
 def test_an_operators_token_starts_no_device(site: Site, folder: Path) -> None:
     arguments = ("2", *site.server.address, "--app", "steered_app", "--token-file", "wrong")
-    write_tokens(folder / "wrong", replace(OPERATOR, operator=False))
+    write_tokens(folder / "wrong", replace(OPERATOR, role=TokenRole.DEVICE))
     with client(folder, *arguments) as program:
         ended = program.wait()
     assert ended.code == 77

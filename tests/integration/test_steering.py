@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from offload.auth import Token
+from offload.auth import Token, TokenRole
 from offload.cloud.operators import MAX_OPERATORS
 from offload.errors import AuthError, HandshakeError, SessionLost, SteeringError, TurnedAway
 from offload.messages import (
@@ -277,7 +277,7 @@ def test_an_operators_token_opens_no_stream(site: Site) -> None:
 def test_a_token_that_is_an_operators_no_longer_ends_its_session(site: Site) -> None:
     operator = site.operator()
     assert asked(operator, SHOW) == []
-    write_tokens(site.folder, TOKEN, replace(OPERATOR, operator=False))
+    write_tokens(site.folder, TOKEN, replace(OPERATOR, role=TokenRole.DEVICE))
     site.server.send(signal.SIGHUP)
     with pytest.raises(AuthError, match="token 'boss' was withdrawn"):
         raise operator.refusal()
