@@ -1,0 +1,276 @@
+/**
+ * One chart: a heading with a legend that reads the values under the pointer, a uPlot, and its
+ * values as a table. All charts of a page share a pointer and a span of time.
+ */
+
+/* global uPlot */
+
+import { make, makeTable, setAttribute, setRows, setText } from "./dom.js";
+import { clock, elapsed, isKnown } from "./format.js";
+import { colour } from "./theme.js";
+
+const TABLE_ROWS = 20;
+const AXIS_PX = 52;
+const FONT = '12px system-ui, "Liberation Sans", sans-serif';
+
+// Steps of the time axis that people count in, in seconds.
+const STEPS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
+const LABEL_PX = 76;
+
+/**
+ * @typedef {object} Line
+ * @property {string} label
+ * @property {string} [colour]  name of a custom property of page.css
+ * @property {function(): string[]} [swatches]  colours of an area's bands, where it is no line
+ * @property {number[]} [dash]
+ * @property {number} [width]
+ * @property {boolean} [stepped]  holds until the next value
+ * @property {function(any): string} show  the value as text
+ */
+
+/**
+ * @typedef {object} Context
+ * @property {import("./series.js").Series} series
+ * @property {import("./series.js").Viewport} viewport
+ * @property {boolean} live
+ * @property {function(): number} now  the server's seconds
+ * @property {function(number): number} wall  at_s as milliseconds since 1970
+ */
+
+export class Chart {
+  #spec;
+  #context;
+  #plot;
+  #parts;
+  #data = [];
+  #watcher;
+
+  /**
+   * @param {object} spec
+   * @param {string} spec.title
+   * @param {string} spec.unit
+   * @param {number} [spec.height]
+   * @param {Line[]} spec.lines
+   * @param {function(import("./series.js").Series): any[][]} spec.data  one list for each line, or
+   *   for each of `drawn`
+   * @param {object[]} [spec.drawn]  series of uPlot's, where they are not the lines
+   * @param {function(import("./series.js").Series, number): any[]} [spec.values]  of a sample, one
+   *   for each line, where they are not the data
+   * @param {object} [spec.yAxis]  options of uPlot's
+   * @param {[number, number]} [spec.yRange]  if it is fixed
+   * @param {function(number): string} [spec.showY]
+   * @param {Context} context
+   */
+  constructor(spec, context) {
+    this.#spec = spec;
+    this.#context = context;
+    this.#parts = this.#build();
+    this.node = this.#parts.figure;
+    this.#plot = new uPlot(this.#options(), [[], ...this.#series().map(() => [])], this.#parts.plot);
+    this.#watcher = new ResizeObserver(([{ contentRect }]) => {
+      const width = Math.floor(contentRect.width);
+      if (width > 0) this.#plot.setSize({ width, height: this.#height });
+    });
+    this.#watcher.observe(this.#parts.plot);
+  }
+
+  get #height() {
+    return this.#spec.height ?? 168;
+  }
+
+  /** Shows what the series and the viewport are now. */
+  update() {
+    const { series } = this.#context;
+    this.#data = this.#spec.data(series);
+    this.#plot.setData([series.column("at_s"), ...this.#data]);
+    this.#read();
+    this.#fillTable();
+  }
+
+  /** Draws it in the colours of now. */
+  retheme() {
+    this.#colourKeys();
+    this.#plot.redraw();
+  }
+
+  close() {
+    this.#watcher.disconnect();
+    this.#plot.destroy();
+  }
+
+  #build() {
+    const { title, unit, lines } = this.#spec;
+    const values = lines.map(() => make("b"));
+    const keys = lines.map((line) => make("span", { class: keyClass(line) }));
+    const items = lines.map((line, i) => make("li", {}, keys[i], `${line.label} `, values[i]));
+    const when = make("span", { class: "when" });
+    const heading = make("h3", {}, title, " ", make("small", {}, unit));
+    const caption = make("figcaption", {}, heading, when, make("ul", { class: "legend" }, ...items));
+    const label = `Chart: ${title}, ${unit}. Its values are in the table that follows.`;
+    const plot = make("div", { class: "plot", role: "img", "aria-label": label });
+    const table = makeTable(`${title}, ${unit}: the newest values`, ["Time", ...lines.map((each) => each.label)]);
+    const data = make("details", {}, make("summary", {}, "Data", make("span", { class: "hidden" }, `: ${title}`)), table.box);
+    data.addEventListener("toggle", () => this.#fillTable());
+    const figure = make("figure", { class: "chart" }, caption, plot, data);
+    const parts = { figure, plot, when, values, keys, data, table };
+    this.#parts = parts;
+    this.#colourKeys();
+    return parts;
+  }
+
+  #colourKeys() {
+    this.#parts.keys.forEach((key, i) => {
+      const { swatches, colour: name } = this.#spec.lines[i];
+      const colours = swatches?.() ?? [colour(name)];
+      key.replaceChildren(...colours.map(() => make("i")));
+      colours.forEach((each, at) => (key.children[at].style.color = each));
+    });
+  }
+
+  #series() {
+    return this.#spec.drawn ?? this.#spec.lines.map(drawnLine);
+  }
+
+  #options() {
+    const { live, viewport } = this.#context;
+    const grid = { stroke: () => colour("grid"), width: 1 };
+    const axis = { stroke: () => colour("soft"), font: FONT, ticks: { show: false }, grid };
+    const y = { ...axis, size: AXIS_PX, gap: 6, space: 32, values: (_, all) => all.map((each) => this.#spec.showY?.(each) ?? String(each)) };
+    return {
+      width: 300,
+      height: this.#height,
+      padding: [8, 12, 0, 0],
+      legend: { show: false },
+      scales: {
+        x: { time: false, range: () => viewport.range(this.#context.series, this.#context.now()) },
+        y: { range: (_, _min, max) => this.#spec.yRange ?? [0, isKnown(max) && max > 0 ? max * 1.1 : 1] },
+      },
+      axes: [
+        { ...axis, gap: 4, size: 28, grid: { ...grid, show: false }, splits: (...found) => this.#times(...found), values: (_, all) => all.map((each) => this.#time(each)) },
+        { ...y, ...this.#spec.yAxis },
+      ],
+      series: [{}, ...this.#series()],
+      cursor: {
+        y: false,
+        drag: { x: !live, y: false, setScale: false },
+        sync: { key: "device" },
+        points: { show: this.#spec.drawn === undefined, size: 7 },
+        bind: { dblclick: () => () => viewport.reset() },
+      },
+      hooks: {
+        drawClear: [(plot) => paintGaps(plot, this.#context.series)],
+        setCursor: [() => this.#read()],
+        setSelect: [(plot) => this.#zoom(plot)],
+      },
+    };
+  }
+
+  #zoom(plot) {
+    const { left, width } = plot.select;
+    if (width < 5) return;
+    const [from, to] = [left, left + width].map((px) => plot.posToVal(px, "x"));
+    plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+    this.#context.viewport.zoom(from, to);
+  }
+
+  // Live, the labels say how long ago and stand still while the lines move; else they are times of
+  // the run.
+  #times(plot, _axis, min, max) {
+    const width = plot.bbox.width / devicePixelRatio;
+    const atLeast = ((max - min) * LABEL_PX) / Math.max(1, width);
+    const step = STEPS_S.find((each) => each >= atLeast) ?? max - min;
+    const end = this.#context.live ? max : Math.floor(max / step) * step;
+    const times = [];
+    for (let at = end; at >= min; at -= step) times.unshift(at);
+    return times;
+  }
+
+  #time(at) {
+    if (!this.#context.live) return elapsed(at);
+    const [, end] = this.#context.viewport.range(this.#context.series, this.#context.now());
+    const before = Math.round(end - at);
+    if (before === 0) return "now";
+    return before % 60 === 0 ? `−${before / 60} min` : `−${before} s`;
+  }
+
+  #exactTime(at) {
+    return this.#context.live ? clock(this.#context.wall(at)) : elapsed(at);
+  }
+
+  #read() {
+    const { series, live } = this.#context;
+    const at = series.column("at_s");
+    const pointed = this.#plot?.cursor?.idx;
+    const index = isKnown(pointed) ? pointed : at.length - 1;
+    const values = this.#values(index);
+    this.#parts.values.forEach((node, i) => setText(node, this.#spec.lines[i].show(values[i])));
+    const newest = live ? "" : "at the end";
+    setText(this.#parts.when, isKnown(pointed) && at.length > 0 ? this.#exactTime(at[pointed]) : newest);
+  }
+
+  #values(index) {
+    const { series } = this.#context;
+    if (this.#spec.values) return this.#spec.values(series, index);
+    return this.#data.map((column) => column[index] ?? null);
+  }
+
+  #fillTable() {
+    const { data, table } = this.#parts;
+    if (!data.open) return;
+    const { series, viewport, now } = this.#context;
+    const at = series.column("at_s");
+    const [from, to] = viewport.range(series, now());
+    const shown = [...at.keys()].filter((i) => at[i] >= from && at[i] <= to).slice(-TABLE_ROWS);
+    setRows(
+      table.body,
+      shown.reverse().map((i) => {
+        const values = this.#values(i).map((value, line) => this.#spec.lines[line].show(value));
+        return [this.#exactTime(at[i]), ...values];
+      }),
+    );
+    setAttribute(table.box, "data-rows", String(shown.length));
+  }
+}
+
+function keyClass(line) {
+  if (line.swatches) return "key area";
+  return line.dash ? "key dashed" : "key";
+}
+
+function drawnLine(line) {
+  return {
+    stroke: () => colour(line.colour),
+    width: line.width ?? 2,
+    dash: line.dash,
+    paths: line.stepped ? uPlot.paths.stepped({ align: 1 }) : undefined,
+    points: { show: false },
+    spanGaps: false,
+  };
+}
+
+// Where the device was away nothing is known; the band says that this is no fault of the chart.
+function paintGaps(plot, series) {
+  const { ctx, bbox } = plot;
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+  ctx.clip();
+  ctx.fillStyle = colour("away");
+  for (const [from, to] of series.gaps()) {
+    const left = plot.valToPos(from, "x", true);
+    const right = to === Infinity ? bbox.left + bbox.width : plot.valToPos(to, "x", true);
+    ctx.fillRect(left, bbox.top, right - left, bbox.height);
+    if (right - left > 60 * devicePixelRatio) nameGap(ctx, (left + right) / 2, bbox.top);
+  }
+  ctx.restore();
+}
+
+function nameGap(ctx, x, top) {
+  ctx.save();
+  ctx.fillStyle = colour("soft");
+  ctx.font = FONT.replace("12px", `${12 * devicePixelRatio}px`);
+  ctx.textAlign = "center";
+  ctx.textBaseline = "top";
+  ctx.fillText("away", x, top + 4 * devicePixelRatio);
+  ctx.restore();
+}

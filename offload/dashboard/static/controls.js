@@ -1,0 +1,143 @@
+/**
+ * What an operator may change: the target, the split, and whether the device goes on. Each answer is
+ * said in words, where a screen reader hears it; buttons keep the focus.
+ */
+
+import { devicePath, postJson } from "./api.js";
+import { make, setAttribute, setText } from "./dom.js";
+import { isKnown } from "./format.js";
+
+/**
+ * Says why somebody may not change anything.
+ * @param {import("./api.js").Session} session
+ * @returns {HTMLElement}
+ */
+export function whyNoControls(session) {
+  let why = "Only operators may change a device. Sign in with an operator’s token to do so.";
+  if (!session.live) why = "This is a recorded run: there is nothing to change.";
+  else if (!session.name) why = "This server runs without tokens: everybody may look, nobody may change anything.";
+  return make("p", { class: "soft no-controls" }, why);
+}
+
+export class Controls {
+  #path;
+  #changed;
+  #parts = {};
+  #isAsking = false;
+
+  /**
+   * @param {string} stream
+   * @param {{tasks: string[], splits: number[], mode: ?string}} info
+   * @param {function(import("./api.js").Row): void} changed
+   */
+  constructor(stream, info, changed) {
+    this.#path = devicePath(stream);
+    this.#changed = changed;
+    this.node = this.#build(stream, info);
+  }
+
+  /** @param {import("./api.js").Row} row */
+  update(row) {
+    const { target, pin, release, form } = this.#parts;
+    form.classList.toggle("away", !row.connected);
+    // What somebody is typing is left alone.
+    const shown = isKnown(row.target_fps) ? String(row.target_fps) : "";
+    if (document.activeElement !== target && target.dataset.server === target.value) target.value = shown;
+    if (target.dataset.server !== shown) target.dataset.server = shown;
+    if (isKnown(row.pinned) && document.activeElement !== pin && pin.dataset.server !== String(row.pinned)) {
+      pin.value = String(row.pinned);
+    }
+    pin.dataset.server = String(row.pinned);
+    setAttribute(release, "data-idle", String(!isKnown(row.pinned)));
+  }
+
+  close() {
+    this.#parts.dialog.close();
+  }
+
+  #build(stream, info) {
+    const answer = make("p", { class: "answer", role: "status", "aria-live": "polite" });
+    this.#parts.answer = answer;
+    const dialog = this.#dialog(stream);
+    const steered = info.mode === "automatic" || !info.mode;
+    const fields = steered ? [this.#targetForm(), this.#pinForm(info)] : [make("p", { class: "soft" }, "It was started with a fixed split: there is no target to set.")];
+    const drain = button("Drain…", "danger");
+    drain.addEventListener("click", () => dialog.showModal());
+    const form = make("div", { class: "controls" }, ...fields, drain);
+    // What `update` needs exists in every mode.
+    this.#parts = { target: make("input"), pin: make("select"), release: make("button"), ...this.#parts, answer, dialog, form };
+    this.#parts.target.dataset.server ??= "";
+    return make("section", { class: "panel steer", "aria-labelledby": "steer-title" }, make("h2", { id: "steer-title" }, "Controls"), form, answer, dialog);
+  }
+
+  #targetForm() {
+    const target = make("input", { id: "target", type: "number", min: "0.1", max: "10000", step: "any", required: "", inputmode: "decimal" });
+    target.dataset.server = "";
+    this.#parts.target = target;
+    const form = make("form", { class: "field" }, make("label", { for: "target" }, "Target FPS"), make("span", { class: "row" }, target, button("Set", "primary", "submit")));
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#ask("target", { fps: Number(target.value) }, () => (target.dataset.server = target.value));
+    });
+    return form;
+  }
+
+  #pinForm({ tasks, splits }) {
+    const pin = make("select", { id: "pin" });
+    for (const each of splits) {
+      pin.append(make("option", { value: String(each) }, `${each}: device up to ${tasks[each - 1]}`));
+    }
+    const release = button("Release");
+    release.addEventListener("click", () => this.#ask("release", {}));
+    this.#parts.pin = pin;
+    this.#parts.release = release;
+    const form = make("form", { class: "field" }, make("label", { for: "pin" }, "Pin the split"), make("span", { class: "row" }, pin, button("Pin", "primary", "submit"), release));
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#ask("pin", { split: Number(pin.value) });
+    });
+    return form;
+  }
+
+  #dialog(stream) {
+    const drain = button("Drain", "danger", "submit");
+    const stay = button("Cancel", "", "button");
+    const form = make(
+      "form",
+      { method: "dialog" },
+      make("h2", { id: "drain-title" }, `Drain ${stream}?`),
+      make("p", { id: "drain-text" }, "The device stops capturing, finishes the frames that are on their way, and its program ends. It has to be started again at the device."),
+      make("div", { class: "row end" }, stay, drain),
+    );
+    const dialog = make("dialog", { "aria-labelledby": "drain-title", "aria-describedby": "drain-text" }, form);
+    stay.addEventListener("click", () => dialog.close());
+    form.addEventListener("submit", () => this.#ask("drain", {}));
+    return dialog;
+  }
+
+  async #ask(change, body, done = () => {}) {
+    // Buttons are not disabled while it lasts: that would take the focus from them.
+    if (this.#isAsking) return;
+    this.#isAsking = true;
+    this.#say("Asking the device", "");
+    try {
+      const answer = await postJson(`${this.#path}/${change}`, body);
+      done();
+      this.#say(`Done: ${answer.text}`, "good");
+      if (answer.row) this.#changed(answer.row);
+    } catch (error) {
+      this.#say(`Not done: ${error.message}`, "bad");
+    } finally {
+      this.#isAsking = false;
+    }
+  }
+
+  #say(text, kind) {
+    this.#parts.answer.className = `answer ${kind}`;
+    setText(this.#parts.answer, text);
+  }
+}
+
+function button(text, kind = "", type = "button") {
+  return make("button", { type, class: kind }, text);
+}

@@ -1,0 +1,131 @@
+/** The tables of a device: what each split would give, what each task took, and what happened. */
+
+import { icon, make, makeTable, setRows, setText } from "./dom.js";
+import { clock, duration, elapsed, fps, isKnown, number, percent } from "./format.js";
+
+/** What the scheduler expects of each split. */
+export class ForecastTable {
+  #table = makeTable("What each split would give", ["Split", "Device runs up to", "FPS at most", "Limited by", "Device", "Link", "Cloud", "Sent"]);
+  #tasks;
+  #words = make("p", { class: "soft" });
+
+  /** @param {string[]} tasks */
+  constructor(tasks) {
+    this.#tasks = tasks;
+    this.node = panel("forecasts", "What each split would give", this.#words, this.#table.box);
+  }
+
+  /**
+   * @param {object[]} forecasts
+   * @param {import("./api.js").Row} row
+   */
+  update(forecasts, row) {
+    this.#table.box.hidden = forecasts.length === 0;
+    setText(this.#words, forecasts.length === 0 ? "Nothing is forecast: the scheduler does so in automatic mode, after some frames." : "Seconds are of one frame. The best encoding of each split is taken.");
+    const rows = forecasts.map((each) => this.#row(each, row));
+    setRows(this.#table.body, rows);
+    [...this.#table.body.children].forEach((line, i) => {
+      line.classList.toggle("present", presentPart(forecasts[i].split, row.split) > 0);
+    });
+  }
+
+  #row(each, row) {
+    const part = presentPart(each.split, row.split);
+    let mark = "";
+    if (part > 0) mark = part > 0.95 ? " (now)" : ` (now ${percent(part)})`;
+    const isEnough = isKnown(row.target_fps) && each.fps >= row.target_fps;
+    return [
+      `${each.split}${mark}`,
+      this.#tasks[each.split - 1] ?? "nothing",
+      `${fps(each.fps)}${isEnough ? ", enough" : ""}`,
+      each.limit,
+      duration(each.device_s),
+      duration(each.link_s),
+      duration(each.cloud_s),
+      each.encoding,
+    ];
+  }
+}
+
+// A mean split of 3.4 is frames at 3 and at 4: six of ten, and four.
+function presentPart(split, position) {
+  return isKnown(position) ? Math.round(100 * Math.max(0, 1 - Math.abs(position - split))) / 100 : 0;
+}
+
+/** What each task took on either side. */
+export class TaskTable {
+  #table = makeTable("Tasks", ["Task", "Now on the device", "Device, per run", "Runs there", "Cloud, per run", "Runs in the cloud"]);
+
+  constructor() {
+    this.node = panel("tasks", "Tasks", this.#table.box);
+  }
+
+  /**
+   * @param {object[]} tasks
+   * @param {?number[]} parts
+   */
+  update(tasks, parts) {
+    const perRun = (seconds, runs) => duration(runs > 0 ? seconds / runs : null);
+    setRows(
+      this.#table.body,
+      tasks.map((each, i) => [
+        each.name,
+        percent(parts?.[i] ?? null),
+        perRun(each.device_s, each.device_runs),
+        number(each.device_runs),
+        perRun(each.cloud_s, each.cloud_runs),
+        number(each.cloud_runs),
+      ]),
+    );
+  }
+}
+
+// The server keeps as many.
+const MOST_NOTICES = 200;
+const LEVELS = { info: "info", warning: "missed", error: "lost" };
+
+/** What happened, newest first. */
+export class Notices {
+  #list = make("ol", { reversed: "" });
+  #words = make("p", { class: "soft" }, "Nothing has happened yet.");
+  #context;
+  #known = new Set();
+
+  /** @param {import("./chart.js").Context} context */
+  constructor(context) {
+    this.#context = context;
+    const box = make("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": "Events, newest first" }, this.#words, this.#list);
+    this.node = panel("events", "Events", box);
+  }
+
+  /** @param {object[]} notices  in their order, in place of all */
+  replace(notices) {
+    this.#known.clear();
+    this.#list.replaceChildren();
+    notices.forEach((each) => this.add(each));
+  }
+
+  /** @param {{at_s: number, kind: string, level: string, text: string, by: ?string}} notice */
+  add(notice) {
+    // One that comes while all are fetched comes twice.
+    const key = `${notice.at_s} ${notice.kind} ${notice.text}`;
+    if (this.#known.has(key)) return;
+    this.#known.add(key);
+    this.#words.hidden = true;
+    this.#list.prepend(this.#item(notice));
+    while (this.#list.children.length > MOST_NOTICES) this.#list.lastElementChild.remove();
+  }
+
+  #item({ at_s, level, text, by }) {
+    const at = this.#context.live ? clock(this.#context.wall(at_s)) : elapsed(at_s);
+    const words = make("span", { class: "words" }, text);
+    if (by) words.append(make("small", {}, ` by ${by}`));
+    if (level !== "info") words.prepend(make("span", { class: "hidden" }, `${level}: `));
+    return make("li", { class: level }, icon(LEVELS[level] ?? "info"), make("time", {}, at), words);
+  }
+}
+
+function panel(id, title, ...children) {
+  const heading = make("h2", { id: `${id}-title` }, title);
+  return make("section", { class: `panel ${id}`, "aria-labelledby": `${id}-title` }, heading, ...children);
+}
