@@ -1,6 +1,7 @@
 /** The line on top of the page that says what is wrong with the connection to the server. */
 
 import { setText } from "./dom.js";
+import { clock } from "./format.js";
 
 export class Banner {
   #place;
@@ -12,8 +13,10 @@ export class Banner {
 
   /** Says that what is shown is old; it stays until `hide`. */
   lost = () => {
-    this.#say("Connection to the server lost. Trying again; the values below are old.");
+    if (document.body.classList.contains("stale")) return;
     document.body.classList.add("stale");
+    const since = clock(Date.now());
+    this.#say(`Connection to the server lost at ${since}. Trying again; what is below is from before.`);
   };
 
   /** @param {Error} error  something else that went wrong */

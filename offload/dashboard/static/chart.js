@@ -146,7 +146,7 @@ export class Chart {
         y: { range: (_, _min, max) => this.#spec.yRange ?? [0, isKnown(max) && max > 0 ? max * 1.1 : 1] },
       },
       axes: [
-        { ...axis, gap: 4, size: 28, grid: { ...grid, show: false }, splits: (...found) => this.#times(...found), values: (_, all) => all.map((each) => this.#time(each)) },
+        { ...axis, gap: 8, size: 30, grid: { ...grid, show: false }, splits: (...found) => this.#times(...found), values: (_, all) => all.map((each) => this.#time(each)) },
         { ...y, ...this.#spec.yAxis },
       ],
       series: [{}, ...this.#series()],
@@ -189,8 +189,7 @@ export class Chart {
     if (!this.#context.live) return elapsed(at);
     const [, end] = this.#context.viewport.range(this.#context.series, this.#context.now());
     const before = Math.round(end - at);
-    if (before === 0) return "now";
-    return before % 60 === 0 ? `−${before / 60} min` : `−${before} s`;
+    return before === 0 ? "now" : `−${elapsed(before)}`;
   }
 
   #exactTime(at) {

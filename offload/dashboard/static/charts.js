@@ -29,6 +29,7 @@ function chartOf(title, unit, lines, more = {}) {
 const ms = { show: (value) => duration(isKnown(value) ? value / 1000 : null) };
 const mbit = { show: (value) => linkRate(isKnown(value) ? value * 125000 : null) };
 const part = { show: (value) => percent(isKnown(value) ? value / 100 : null) };
+const count = { show: (value) => number(value) };
 const perS = { show: (value) => number(value, 1) };
 
 const THROUGHPUT = chartOf("Throughput", "frames per second", [
@@ -37,32 +38,35 @@ const THROUGHPUT = chartOf("Throughput", "frames per second", [
   line("captured", "captured_per_s", { colour: "third-line", width: 1.25, dash: [2, 3], show: fps }),
 ]);
 
-const OTHERS = [
-  chartOf("Latency", "capture to acknowledgement, ms", [
-    line("half of the frames", "latency_p50_s", { colour: "device-line", ...ms }, 1000),
+const SECOND = [
+  chartOf("Latency", "ms, of 50, 95 and 99 % of the frames", [
+    line("50 %", "latency_p50_s", { colour: "device-line", ...ms }, 1000),
     line("95 %", "latency_p95_s", { colour: "cloud-line", dash: [7, 3], ...ms }, 1000),
     line("99 %", "latency_p99_s", { colour: "third-line", dash: [2, 3], width: 1.5, ...ms }, 1000),
   ]),
-  chartOf("Link", "Mbit/s", [
+  chartOf("Link", "Mbit/s sent, and what it could carry", [
     line("sent", "sent_bytes_per_s", { colour: "device-line", ...mbit }, 8e-6),
     line("could carry", "link_bytes_per_s", { colour: "cloud-line", dash: [7, 4], ...mbit }, 8e-6),
   ]),
+];
+
+const OTHERS = [
   chartOf("Work per frame", "processor time, ms", [
     line("device", "device_s_per_frame", { colour: "device-line", ...ms }, 1000),
     line("cloud", "cloud_s_per_frame", { colour: "cloud-line", dash: [7, 3], ...ms }, 1000),
   ]),
-  chartOf("Frames in flight", "sent or waiting, not acknowledged", [
-    line("in flight", "in_flight", { colour: "device-line", stepped: true }),
-    line("window", "window", { colour: "cloud-line", dash: [7, 4], stepped: true }),
+  chartOf("Frames in flight", "not acknowledged yet", [
+    line("in flight", "in_flight", { colour: "device-line", stepped: true, ...count }),
+    line("window", "window", { colour: "cloud-line", dash: [7, 4], stepped: true, ...count }),
   ]),
   chartOf("Frames without a result", "per second", [
     line("dropped", "dropped_per_s", { colour: "cloud-line", stepped: true, ...perS }),
     line("failed", "failed_per_s", { colour: "bad-line", dash: [4, 3], stepped: true, ...perS }),
   ]),
-  chartOf("Processor", "%, 100 is one core or all of a machine", [
-    line("this program", "cpu_percent", { colour: "device-line", ...part }),
-    line("whole device", "machine_part", { colour: "third-line", dash: [2, 3], ...part }, 100),
-    line("whole cloud", "cloud_load", { colour: "cloud-line", dash: [7, 3], ...part }, 100),
+  chartOf("Processor", "%, 100 is a core or a whole machine", [
+    line("program, of a core", "cpu_percent", { colour: "device-line", ...part }),
+    line("device", "machine_part", { colour: "third-line", dash: [2, 3], ...part }, 100),
+    line("cloud", "cloud_load", { colour: "cloud-line", dash: [7, 3], ...part }, 100),
   ]),
   chartOf("Memory", "of the device program, MB", [
     line("memory", "memory_bytes", { colour: "device-line", show: (value) => bytes(isKnown(value) ? value * 1e6 : null) }, 1e-6),
@@ -76,20 +80,21 @@ const OTHERS = [
  * Makes the charts of a device, but those that it has no values for.
  * @param {string[]} tasks
  * @param {import("./chart.js").Context} context
- * @returns {{primary: Chart[], others: Chart[]}}
+ * @returns {{primary: Chart[], second: Chart[], others: Chart[]}}
  */
 export function makeCharts(tasks, context) {
-  const { series } = context;
-  const others = OTHERS.filter((spec) => spec.lines.some((each) => series.knows(each.column)));
+  const hasValues = (spec) => spec.lines.some((each) => context.series.knows(each.column));
+  const made = (specs) => specs.map((spec) => new Chart(spec, context));
   return {
-    primary: [THROUGHPUT, splitChart(tasks)].map((spec) => new Chart(spec, context)),
-    others: others.map((spec) => new Chart(spec, context)),
+    primary: made([THROUGHPUT, splitChart(tasks)]),
+    second: made(SECOND.filter(hasValues)),
+    others: made(OTHERS.filter(hasValues)),
   };
 }
 
 /** @param {import("./series.js").Series} series @returns {string} changes when charts come or go */
 export function chartsKey(series) {
-  return OTHERS.map((spec) => Number(spec.lines.some((each) => series.knows(each.column)))).join("");
+  return [...SECOND, ...OTHERS].map((spec) => Number(spec.lines.some((each) => series.knows(each.column)))).join("");
 }
 
 /**

@@ -47,6 +47,8 @@ export class Controls {
     if (isKnown(row.pinned) && document.activeElement !== pin && pin.dataset.server !== String(row.pinned)) {
       pin.value = String(row.pinned);
     }
+    // What is likely to be pinned is the split of now.
+    if (pin.dataset.server === undefined && isKnown(row.split)) pin.value = String(Math.round(row.split));
     pin.dataset.server = String(row.pinned);
     setAttribute(release, "data-idle", String(!isKnown(row.pinned)));
   }

@@ -120,7 +120,7 @@ export class DeviceView {
 
   #fill(found) {
     this.#setClock(found.now_s);
-    this.#row = found.row;
+    this.#setRow(found.row);
     this.#series.replace(found.samples, this.#session.live);
     const info = { splits: [], tasks: [], ...found.info, mode: found.info.mode ?? found.row.mode };
     // A device that came back may run another app.
@@ -141,7 +141,7 @@ export class DeviceView {
       return;
     }
     this.#setClock(said.now_s);
-    this.#row = said.row;
+    this.#setRow(said.row);
     if (said.sample) this.#series.append(said.sample);
     this.#parts.taskTable.update(said.tasks ?? [], this.#newestParts());
     this.#parts.forecasts.update(said.forecasts ?? [], this.#row);
@@ -164,14 +164,15 @@ export class DeviceView {
     const taskTable = new TaskTable();
     const forecasts = new ForecastTable(tasks);
     const tools = timeTools(this.#viewport, this.#context);
-    const charts = make("div", { class: "charts" });
+    const [charts, others] = [make("div", { class: "charts" }), make("div", { class: "others" })];
     const look = make("div", { class: "look" }, ...[picture, trail].filter(Boolean).map((each) => each.node), notices.node);
-    this.#parts = { tasks, headline, controls, notices, trail, picture, results, taskTable, forecasts, tools, charts, made: [] };
+    this.#parts = { tasks, headline, controls, notices, trail, picture, results, taskTable, forecasts, tools, charts, others, made: [] };
     this.#place.replaceChildren(
       backLink(),
       headline.node,
       controls?.node ?? whyNoControls(this.#session),
       make("div", { class: "columns" }, make("section", { class: "over-time", "aria-labelledby": "time-title" }, tools.node, charts), look),
+      others,
       make("div", { class: "pair" }, forecasts.node, taskTable.node),
       ...(results ? [results.node] : []),
     );
@@ -182,13 +183,13 @@ export class DeviceView {
     const parts = this.#parts;
     for (const each of parts.made) each.close();
     parts.endTheme?.();
-    const { primary, others } = makeCharts(parts.tasks, this.#context);
-    parts.made = [...primary, ...others];
+    const { primary, second, others } = makeCharts(parts.tasks, this.#context);
+    parts.made = [...primary, ...second, ...others];
     parts.chartsKey = chartsKey(this.#series);
-    parts.charts.replaceChildren(
-      make("div", { class: "primary" }, ...primary.map((each) => each.node)),
-      make("div", { class: "others" }, ...others.map((each) => each.node)),
-    );
+    const nodes = (charts) => charts.map((each) => each.node);
+    const pair = make("div", { class: "others" }, ...nodes(second));
+    parts.charts.replaceChildren(...nodes(primary), pair);
+    parts.others.replaceChildren(...nodes(others));
     parts.endTheme = onTheme(() => parts.made.forEach((each) => each.retheme()));
   }
 
@@ -201,14 +202,20 @@ export class DeviceView {
   }
 
   #changed(row) {
-    this.#row = row;
+    this.#setRow(row);
     this.#showRow();
+  }
+
+  #setRow(row) {
+    this.#row = row;
+    this.#series.isAway = !row.connected && !row.ended;
   }
 
   #showRow() {
     if (this.#parts === null || this.#row === null) return;
     this.#parts.headline.update(this.#row, this.#newestParts(), this.#now());
     this.#parts.controls?.update(this.#row);
+    this.#parts.picture?.follow(this.#row.connected);
   }
 
   #showSeries() {

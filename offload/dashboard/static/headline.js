@@ -36,6 +36,7 @@ export class Headline {
    */
   update(row, parts, nowS) {
     this.#showState(row, nowS);
+    this.#parts.now.classList.toggle("away", !row.connected);
     this.#showFigures(row);
     this.#showSplit(row, parts ?? partsOfSplit(row.split, this.#tasks.length));
     setText(this.#parts.reason, reasonSentence(row));
@@ -56,7 +57,7 @@ export class Headline {
     const figures = make("dl", { class: "figures" }, ...FIGURES.map((each) => this.#figure(each)));
     const reason = make("p", { class: "reason" });
     const node = make("section", { class: "headline panel", "aria-label": "Now" }, figures, this.#bar(), reason);
-    Object.assign(this.#parts, { state, seen, reason });
+    Object.assign(this.#parts, { now: node, state, seen, reason });
     return make("div", {}, title, node);
   }
 
@@ -68,17 +69,16 @@ export class Headline {
   }
 
   #bar() {
-    this.#segments = this.#tasks.map((task, i) => {
-      const segment = make("span", { class: "segment" }, make("b", {}, String(i + 1)), make("span", {}, ` ${task}`));
-      return segment;
-    });
+    this.#segments = this.#tasks.map((task, i) =>
+      make("span", { class: "segment" }, make("i"), make("b", {}, String(i + 1)), breakable(task)),
+    );
     const position = make("b");
     const [device, cloud] = [make("dd"), make("dd")];
     Object.assign(this.#parts, { position, device, cloud });
     return make(
       "div",
       { class: "split" },
-      make("p", { class: "split-title" }, make("span", { class: "soft" }, "Split "), position),
+      make("p", { class: "split-title" }, "Split ", position),
       // What the bar shows is said in the list below it.
       make("div", { class: "segments", "aria-hidden": "true" }, ...this.#segments),
       make(
@@ -103,7 +103,7 @@ export class Headline {
 
   #showFigures(row) {
     const parts = this.#parts;
-    setText(parts.fps, fps(row.fps));
+    setText(parts.fps, fps(row.connected ? row.fps : null));
     setText(parts.fpsMore, isKnown(row.target_fps) ? `FPS of ${number(row.target_fps, row.target_fps % 1 ? 1 : 0)}` : "FPS, no target");
     setText(parts.latency, duration(row.latency_p95_s));
     setText(parts.latencyMore, "95 % are faster");
@@ -118,12 +118,17 @@ export class Headline {
     setText(this.#parts.position, isKnown(row.split) ? `${split(row.split)} of ${this.#tasks.length}${isKnown(row.pinned) ? ", pinned" : ""}` : "not known yet");
     this.#segments.forEach((segment, i) => {
       segment.style.setProperty("--device", `${Math.round(100 * (parts?.[i] ?? 0))}%`);
-      segment.classList.toggle("here", (parts?.[i] ?? 0) >= 0.5);
     });
     const known = parts ?? [];
     setText(this.#parts.device, side(this.#tasks, known) || "nothing");
     setText(this.#parts.cloud, side(this.#tasks, known.map((each) => 1 - each)) || "nothing");
   }
+}
+
+// Names of tasks break where their words do.
+function breakable(name) {
+  const words = name.split("_").flatMap((word, i) => (i === 0 ? [word] : ["_", make("wbr"), word]));
+  return make("span", {}, ...words);
 }
 
 function side(tasks, parts) {

@@ -5,7 +5,7 @@
 
 import { Feed, getJson } from "./api.js";
 import { icon, make, setAttribute, setChildren, setText } from "./dom.js";
-import { counted, duration, fps, linkRate, number, split, UNKNOWN } from "./format.js";
+import { clock, counted, duration, fps, isKnown, linkRate, number, split, UNKNOWN } from "./format.js";
 import { reasonWords, STATES, stateOf, stateWords } from "./words.js";
 
 /** @typedef {import("./api.js").Row} Row */
@@ -47,7 +47,7 @@ export class ListView {
     this.#banner = banner;
     this.#build(place);
     if (session.live) this.#feed = new Feed("/api/events", ["devices"], this);
-    else getJson("/api/devices").then((found) => this.#take(found.devices, []), banner.show);
+    else getJson("/api/devices").then((found) => this.#take(found.devices, [], found.now_s), banner.show);
   }
 
   close() {
@@ -67,7 +67,7 @@ export class ListView {
   }
 
   onEvent(_name, said) {
-    this.#take(said.rows, said.gone ?? []);
+    this.#take(said.rows, said.gone ?? [], said.now_s);
   }
 
   #build(place) {
@@ -98,7 +98,8 @@ export class ListView {
       make("div", { class: "field grow" }, make("label", { for: "filter" }, "Filter"), filter),
       make("div", { class: "field order" }, make("label", { for: "order" }, "Sort by"), order),
     );
-    place.replaceChildren(make("div", { class: "title" }, heading, summary), tools, table, none);
+    const title = make("div", { class: "title" }, heading, summary);
+    place.replaceChildren(make("div", { class: "list-head" }, title, tools), table, none);
     this.#parts = { summary, filter, order, head, body, none, table };
     this.#sayOrder();
   }
@@ -128,14 +129,15 @@ export class ListView {
     this.#parts.order.value = this.#order.id;
   }
 
-  /** @param {Row[]} rows @param {string[]} gone */
-  #take(rows, gone) {
+  /** @param {Row[]} rows @param {string[]} gone @param {number} nowS */
+  #take(rows, gone, nowS) {
+    const beganMs = Date.now() - 1000 * nowS;
     for (const stream of gone) this.#devices.delete(stream);
     for (const row of rows) {
       const device = this.#devices.get(row.stream) ?? { row, parts: makeRow(row), words: "" };
       device.row = row;
       device.words = `${row.stream} ${row.device} ${row.app} ${stateWords(stateOf(row))} ${reasonWords(row.reason)}`.toLowerCase();
-      patchRow(device.parts, row);
+      patchRow(device.parts, row, beganMs);
       this.#devices.set(row.stream, device);
     }
     if (this.#openOnlyOne()) return;
@@ -237,7 +239,7 @@ function makeRow(row) {
   return parts;
 }
 
-function patchRow(parts, row) {
+function patchRow(parts, row, beganMs) {
   const state = stateOf(row);
   if (parts.row.dataset.state !== state) {
     parts.row.dataset.state = state;
@@ -245,13 +247,18 @@ function patchRow(parts, row) {
     parts.state.replaceChildren(make("span", { class: `state ${state}` }, icon(state), words));
   }
   setText(parts.where, row.device === row.stream ? row.app : `${row.device} · ${row.app}`);
-  setText(parts.value, fps(row.fps));
-  setText(parts.target, row.target_fps === null ? "" : ` of ${number(row.target_fps)}`);
-  setText(parts.position, row.split === null ? UNKNOWN : `${split(row.split)} of ${row.tasks}`);
-  parts.bar.firstElementChild.style.width = `${(100 * (row.split ?? 0)) / (row.tasks || 1)}%`;
-  setText(parts.reason, reasonWords(row.reason));
-  setText(parts.latency, duration(row.latency_p95_s));
-  setText(parts.link, linkRate(row.link_bytes_per_s));
+  // Of a device that is away, its last values would look like news.
+  const value = (known) => (state === "lost" || state === "ended" ? null : known);
+  setText(parts.value, fps(value(row.fps)));
+  setText(parts.target, !isKnown(row.target_fps) ? "" : ` of ${number(row.target_fps)}`);
+  const position = value(row.split);
+  setText(parts.position, isKnown(position) ? `${split(position)} of ${row.tasks}` : UNKNOWN);
+  parts.bar.hidden = !isKnown(position);
+  parts.bar.firstElementChild.style.width = `${(100 * (position ?? 0)) / (row.tasks || 1)}%`;
+  const isLost = state === "lost" && isKnown(row.seen_s);
+  setText(parts.reason, isLost ? `last heard ${clock(beganMs + 1000 * row.seen_s)}` : reasonWords(value(row.reason)));
+  setText(parts.latency, duration(value(row.latency_p95_s)));
+  setText(parts.link, linkRate(value(row.link_bytes_per_s)));
   setText(parts.lost, number(lostFrames(row)));
-  setText(parts.cloud, duration(row.cloud_s_per_frame));
+  setText(parts.cloud, duration(value(row.cloud_s_per_frame)));
 }

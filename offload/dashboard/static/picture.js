@@ -20,6 +20,7 @@ export class Picture {
   #isSeen = false;
   #isPaused = calm.matches;
   #isRunning = false;
+  #isConnected = true;
   #stop = new AbortController();
   #observer;
 
@@ -43,6 +44,14 @@ export class Picture {
     this.#drop();
   }
 
+  /** @param {boolean} isConnected  whether there is a device that could send pictures */
+  follow(isConnected) {
+    if (isConnected === this.#isConnected) return;
+    this.#isConnected = isConnected;
+    if (!isConnected) this.#say("the device is not connected");
+    this.#go();
+  }
+
   #build() {
     const image = make("img", { alt: "Newest picture of the device, with what its tasks drew on it", hidden: "" });
     const words = make("p", { class: "soft" }, "Waiting for a picture");
@@ -59,7 +68,7 @@ export class Picture {
 
   get #isWanted() {
     // While it is paused, the first picture still comes.
-    return this.#isSeen && !document.hidden && !this.#stop.signal.aborted && !(this.#isPaused && this.#after > 0);
+    return this.#isSeen && this.#isConnected && !document.hidden && !this.#stop.signal.aborted && !(this.#isPaused && this.#after > 0);
   }
 
   #go = async () => {

@@ -23,7 +23,8 @@ export class Series {
   #gapS = GAP_S;
   #limit = LIMIT;
   #length = 0;
-  #fromS = NaN;
+  /** Whether the device is away now: then it makes no samples that would say so. */
+  isAway = false;
 
   /**
    * Takes another run of samples in place of all.
@@ -34,7 +35,6 @@ export class Series {
     const at = samples.at_s ?? [];
     this.#columns = { at_s: [] };
     this.#length = 0;
-    this.#fromS = at[0];
     this.#limit = live ? LIMIT : Infinity;
     this.#gapS = Math.max(GAP_S, 3 * median(at.slice(1).map((each, i) => each - at[i])));
     const names = Object.keys(samples);
@@ -55,7 +55,6 @@ export class Series {
       this.#push({ at_s: sample.at_s - this.#gapS / 4, connected: 0 });
     }
     this.#push(sample);
-    if (!isKnown(this.#fromS)) this.#fromS = sample.at_s;
     this.#trim();
   }
 
@@ -97,6 +96,7 @@ export class Series {
         begin = null;
       }
     });
+    if (begin === null && this.isAway) begin = this.newestS;
     if (begin !== null) found.push([begin, Infinity]);
     return found;
   }

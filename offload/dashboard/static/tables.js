@@ -5,7 +5,7 @@ import { clock, duration, elapsed, fps, isKnown, number, percent } from "./forma
 
 /** What the scheduler expects of each split. */
 export class ForecastTable {
-  #table = makeTable("What each split would give", ["Split", "Device runs up to", "FPS at most", "Limited by", "Device", "Link", "Cloud", "Sent"]);
+  #table = makeTable("What each split would give", ["Split", "Device runs up to", "FPS at most", "Limit", "Device", "Link", "Cloud", "Sent as"]);
   #tasks;
   #words = make("p", { class: "soft" });
 
@@ -54,7 +54,7 @@ function presentPart(split, position) {
 
 /** What each task took on either side. */
 export class TaskTable {
-  #table = makeTable("Tasks", ["Task", "Now on the device", "Device, per run", "Runs there", "Cloud, per run", "Runs in the cloud"]);
+  #table = makeTable("Tasks", ["Task", "Now on the device", "Device per run", "Device runs", "Cloud per run", "Cloud runs"]);
 
   constructor() {
     this.node = panel("tasks", "Tasks", this.#table.box);
@@ -94,7 +94,7 @@ export class Notices {
   /** @param {import("./chart.js").Context} context */
   constructor(context) {
     this.#context = context;
-    const box = make("div", { class: "scroll", role: "region", tabindex: "0", "aria-label": "Events, newest first" }, this.#words, this.#list);
+    const box = make("div", { class: "scroll", role: "group", tabindex: "0", "aria-label": "Events, newest first" }, this.#words, this.#list);
     this.node = panel("events", "Events", box);
   }
 
