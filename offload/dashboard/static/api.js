@@ -10,6 +10,7 @@
  * @property {boolean} live  false where a recorded trace is shown
  * @property {string} title
  * @property {boolean} can_control
+ * @property {boolean} signs_in  whether there is a sign-in at all
  * @property {string} version
  */
 
@@ -17,8 +18,8 @@
  * One device, newest values; what is not known is null.
  * @typedef {object} Row
  * @property {string} stream
- * @property {string} device
- * @property {string} app
+ * @property {?string} device
+ * @property {?string} app
  * @property {?string} mode
  * @property {boolean} connected
  * @property {boolean} ended

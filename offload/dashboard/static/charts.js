@@ -86,7 +86,7 @@ export function makeCharts(tasks, context) {
   const hasValues = (spec) => spec.lines.some((each) => context.series.knows(each.column));
   const made = (specs) => specs.map((spec) => new Chart(spec, context));
   return {
-    primary: made([THROUGHPUT, splitChart(tasks)]),
+    primary: made(tasks.length > 0 ? [THROUGHPUT, splitChart(tasks)] : [THROUGHPUT]),
     second: made(SECOND.filter(hasValues)),
     others: made(OTHERS.filter(hasValues)),
   };

@@ -15,7 +15,7 @@ import { isKnown } from "./format.js";
 export function whyNoControls(session) {
   let why = "Only operators may change a device. Sign in with an operator’s token to do so.";
   if (!session.live) why = "This is a recorded run: there is nothing to change.";
-  else if (!session.name) why = "This server runs without tokens: everybody may look, nobody may change anything.";
+  else if (!session.signs_in) why = "This server runs without tokens: everybody may look, nobody may change anything.";
   return make("p", { class: "soft no-controls" }, why);
 }
 

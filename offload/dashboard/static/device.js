@@ -122,16 +122,13 @@ export class DeviceView {
     this.#setClock(found.now_s);
     this.#setRow(found.row);
     this.#series.replace(found.samples, this.#session.live);
-    const info = { splits: [], tasks: [], ...found.info, mode: found.info.mode ?? found.row.mode };
+    const info = { ...found.info, tasks: namesOf(found) };
     // A device that came back may run another app.
     const key = JSON.stringify([info.tasks, info.splits, info.mode, chartsKey(this.#series)]);
     if (this.#parts === null || key !== this.#key) this.#build(info);
     this.#key = key;
     this.#parts.notices.replace(found.notices);
-    this.#parts.taskTable.update(found.tasks ?? [], this.#newestParts());
-    this.#parts.forecasts.update(found.forecasts ?? [], this.#row);
-    this.#showRow();
-    this.#showSeries();
+    this.#showAll(found);
   }
 
   #take(name, said) {
@@ -140,13 +137,19 @@ export class DeviceView {
       this.#parts.notices.add(said);
       return;
     }
+    // It was not known yet which tasks and splits there are.
+    if (said.tasks.length > this.#parts.tasks.length || said.row.mode !== this.#row.mode) this.#load();
     this.#setClock(said.now_s);
     this.#setRow(said.row);
     if (said.sample) this.#series.append(said.sample);
-    this.#parts.taskTable.update(said.tasks ?? [], this.#newestParts());
-    this.#parts.forecasts.update(said.forecasts ?? [], this.#row);
-    this.#showRow();
     if (chartsKey(this.#series) !== this.#parts.chartsKey) this.#makeCharts();
+    this.#showAll(said);
+  }
+
+  #showAll({ tasks, forecasts }) {
+    this.#parts.taskTable.update(tasks, this.#newestParts());
+    this.#parts.forecasts.update(forecasts, this.#row);
+    this.#showRow();
     this.#showSeries();
   }
 
@@ -237,6 +240,11 @@ export class DeviceView {
     const { serverS, atMs } = this.#clock;
     return this.#session.live ? serverS + (performance.now() - atMs) / 1000 : serverS;
   }
+}
+
+// A server's trace does not name the tasks.
+function namesOf({ info, tasks }) {
+  return info.tasks.length > 0 ? info.tasks : tasks.map(({ name }) => name);
 }
 
 function backLink() {

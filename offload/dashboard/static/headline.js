@@ -21,7 +21,7 @@ export class Headline {
 
   /**
    * @param {string} stream
-   * @param {{device: string, app: string, version?: string}} info
+   * @param {{device: ?string, app: ?string, version: ?string}} info
    * @param {string[]} tasks
    */
   constructor(stream, info, tasks) {
@@ -36,7 +36,7 @@ export class Headline {
    */
   update(row, parts, nowS) {
     this.#showState(row, nowS);
-    this.#parts.now.classList.toggle("away", !row.connected);
+    this.#parts.now.classList.toggle("away", !row.connected && !row.ended);
     this.#showFigures(row);
     this.#showSplit(row, parts ?? partsOfSplit(row.split, this.#tasks.length));
     setText(this.#parts.reason, reasonSentence(row));
@@ -45,7 +45,8 @@ export class Headline {
   #build(stream, info) {
     const state = make("span", { class: "state" });
     const seen = make("span", { class: "soft seen" });
-    const where = [info.device === stream ? "" : `on ${info.device}`, info.app, info.version ?? ""];
+    const machine = info.device && info.device !== stream ? `on ${info.device}` : null;
+    const where = [machine, info.app, info.version && `version ${info.version}`];
     const title = make(
       "div",
       { class: "title" },
@@ -98,12 +99,12 @@ export class Headline {
       this.#parts.state.replaceChildren(icon(state), make("span", {}, stateWords(state)));
     }
     const away = isKnown(row.seen_s) ? `last heard ${ago(nowS - row.seen_s)}` : "";
-    setText(this.#parts.seen, row.connected ? "" : away);
+    setText(this.#parts.seen, row.connected || row.ended ? "" : away);
   }
 
   #showFigures(row) {
     const parts = this.#parts;
-    setText(parts.fps, fps(row.connected ? row.fps : null));
+    setText(parts.fps, fps(row.fps));
     setText(parts.fpsMore, isKnown(row.target_fps) ? `FPS of ${number(row.target_fps, row.target_fps % 1 ? 1 : 0)}` : "FPS, no target");
     setText(parts.latency, duration(row.latency_p95_s));
     setText(parts.latencyMore, "95 % are faster");

@@ -136,7 +136,7 @@ export class ListView {
     for (const row of rows) {
       const device = this.#devices.get(row.stream) ?? { row, parts: makeRow(row), words: "" };
       device.row = row;
-      device.words = `${row.stream} ${row.device} ${row.app} ${stateWords(stateOf(row))} ${reasonWords(row.reason)}`.toLowerCase();
+      device.words = [row.stream, row.device, row.app, stateWords(stateOf(row)), reasonWords(row.reason)].join(" ").toLowerCase();
       patchRow(device.parts, row, beganMs);
       this.#devices.set(row.stream, device);
     }
@@ -246,19 +246,17 @@ function patchRow(parts, row, beganMs) {
     const words = make("span", {}, stateWords(state));
     parts.state.replaceChildren(make("span", { class: `state ${state}` }, icon(state), words));
   }
-  setText(parts.where, row.device === row.stream ? row.app : `${row.device} · ${row.app}`);
-  // Of a device that is away, its last values would look like news.
-  const value = (known) => (state === "lost" || state === "ended" ? null : known);
-  setText(parts.value, fps(value(row.fps)));
+  setText(parts.where, [row.device === row.stream ? null : row.device, row.app].filter(Boolean).join(" · "));
+  setText(parts.value, fps(row.fps));
   setText(parts.target, !isKnown(row.target_fps) ? "" : ` of ${number(row.target_fps)}`);
-  const position = value(row.split);
+  const position = row.split;
   setText(parts.position, isKnown(position) ? `${split(position)} of ${row.tasks}` : UNKNOWN);
   parts.bar.hidden = !isKnown(position);
   parts.bar.firstElementChild.style.width = `${(100 * (position ?? 0)) / (row.tasks || 1)}%`;
   const isLost = state === "lost" && isKnown(row.seen_s);
-  setText(parts.reason, isLost ? `last heard ${clock(beganMs + 1000 * row.seen_s)}` : reasonWords(value(row.reason)));
-  setText(parts.latency, duration(value(row.latency_p95_s)));
-  setText(parts.link, linkRate(value(row.link_bytes_per_s)));
+  setText(parts.reason, isLost ? `last heard ${clock(beganMs + 1000 * row.seen_s)}` : reasonWords(row.reason));
+  setText(parts.latency, duration(row.latency_p95_s));
+  setText(parts.link, linkRate(row.link_bytes_per_s));
   setText(parts.lost, number(lostFrames(row)));
-  setText(parts.cloud, duration(value(row.cloud_s_per_frame)));
+  setText(parts.cloud, duration(row.cloud_s_per_frame));
 }

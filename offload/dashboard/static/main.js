@@ -35,7 +35,7 @@ function showSession(session) {
   document.getElementById("server").textContent = session.title;
   if (!session.live) {
     who.textContent = "Recorded run";
-  } else if (session.name === null || session.name === undefined) {
+  } else if (!session.signs_in) {
     who.textContent = "Open to everybody, read-only";
   } else {
     const name = document.createElement("b");

@@ -16,7 +16,8 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)");
 export class Picture {
   #path;
   #parts;
-  #after = 0;
+  /** The number of the picture that is shown. */
+  #after = null;
   #isSeen = false;
   #isPaused = calm.matches;
   #isRunning = false;
@@ -68,7 +69,7 @@ export class Picture {
 
   get #isWanted() {
     // While it is paused, the first picture still comes.
-    return this.#isSeen && this.#isConnected && !document.hidden && !this.#stop.signal.aborted && !(this.#isPaused && this.#after > 0);
+    return this.#isSeen && this.#isConnected && !document.hidden && !this.#stop.signal.aborted && !(this.#isPaused && this.#after !== null);
   }
 
   #go = async () => {
@@ -85,7 +86,7 @@ export class Picture {
   async #next() {
     const began = performance.now();
     try {
-      const answer = await ask(`${this.#path}?after=${this.#after}`, { signal: this.#stop.signal });
+      const answer = await ask(`${this.#path}${this.#after === null ? "" : `?after=${this.#after}`}`, { signal: this.#stop.signal });
       if (answer.status === 200) await this.#show(answer);
     } catch (error) {
       if (this.#stop.signal.aborted) return 0;
@@ -98,7 +99,7 @@ export class Picture {
   async #show(answer) {
     const picture = await answer.blob();
     if (this.#stop.signal.aborted) return;
-    this.#after = Number(answer.headers.get("X-Picture")) || this.#after;
+    this.#after = Number(answer.headers.get("X-Picture"));
     this.#drop();
     this.#parts.image.src = URL.createObjectURL(picture);
     this.#parts.image.hidden = false;
@@ -110,7 +111,7 @@ export class Picture {
     this.#parts.image.hidden = true;
     this.#parts.words.hidden = false;
     setText(this.#parts.words, `No picture: ${text}`);
-    this.#after = 0;
+    this.#after = null;
   }
 
   // A picture that is shown no more keeps its memory until its address is given back.

@@ -44,13 +44,14 @@ export class Series {
   }
 
   /**
-   * Adds a sample, unless it is known already.
+   * Adds a sample, or takes it in place of the newest one if it is of the same time.
    * @param {Sample} sample
    */
   append(sample) {
     const last = this.newestS;
-    if (isKnown(last) && !(sample.at_s > last)) return;
-    if (isKnown(last) && sample.at_s - last > this.#gapS) {
+    if (sample.at_s < last) return;
+    if (sample.at_s === last) this.#pop();
+    if (sample.at_s - last > this.#gapS) {
       this.#push({ at_s: last + this.#gapS / 4, connected: 0 });
       this.#push({ at_s: sample.at_s - this.#gapS / 4, connected: 0 });
     }
@@ -101,13 +102,18 @@ export class Series {
     return found;
   }
 
+  #pop() {
+    for (const column of Object.values(this.#columns)) column.pop();
+    this.#length -= 1;
+  }
+
   #push(sample) {
     for (const name of Object.keys(sample)) {
       this.#columns[name] ??= new Array(this.#length).fill(null);
     }
     const isAway = sample.connected === 0;
     for (const [name, column] of Object.entries(this.#columns)) {
-      column.push(isAway && !STEADY.has(name) ? null : (sample[name] ?? null));
+      column.push(isAway && !STEADY.has(name) ? null : known(sample[name]));
     }
     this.#length += 1;
   }
@@ -118,6 +124,12 @@ export class Series {
     for (const column of Object.values(this.#columns)) column.splice(0, over);
     this.#length -= over;
   }
+}
+
+// Of a second without frames nobody knows where tasks ran: its parts are null.
+function known(value) {
+  const isEmpty = Array.isArray(value) && (value.length === 0 || value.includes(null));
+  return isEmpty ? null : (value ?? null);
 }
 
 function median(values) {

@@ -52,7 +52,7 @@ export function reasonWords(reason) {
  * @returns {string}
  */
 export function reasonSentence(row) {
-  if (row.ended) return "The run has ended.";
+  if (row.ended) return "The run has ended; what is shown is how it stood last.";
   if (!row.connected) return "The device is not connected. It tries again by itself; what is shown is from before.";
   if (row.mode === "client_only") return "All tasks run on the device: it was started without a cloud.";
   if (row.mode === "manual") return "Manual mode: the split is the one that the device was started with.";
