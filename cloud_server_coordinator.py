@@ -34,6 +34,8 @@ from offload.cloud.link_watch import LOOK_EVERY_S
 from offload.cloud.links import Links
 from offload.cloud.opening import Standing, find_standing
 from offload.cloud.operators import Operators
+from offload.cloud.page import Page, open_page
+from offload.cloud.picture_watch import PictureWatch
 from offload.cloud.report import StreamCounts, summarise
 from offload.cloud.setup import Setup, set_up
 from offload.cloud.steering import SteeredStream, Steering
@@ -57,15 +59,18 @@ from offload.messages import (
     STEERING,
     TELEMETRY,
     WATCH,
+    Change,
     Control,
     End,
     Ended,
     Frame,
     Open,
+    OperatorRequest,
     Outcome,
     OutcomeRange,
     RefusalCode,
     SteeringState,
+    StreamSteering,
 )
 from offload.results import unpack_state
 from offload.results.writer import Finished, no_state
@@ -204,6 +209,11 @@ class Stream:
         """Forget the newest picture."""
         self.picture = None
 
+    def newest_picture(self) -> tuple[int, object] | None:
+        """Return the newest picture, and how many there were; None if there is none."""
+        with self._picture_lock:
+            return None if self.picture is None else (self.counts.pictures, self.picture)
+
     def show(self, picture: object) -> None:
         """Keep the newest picture of the stream for whoever watches."""
         # Several of its tasks may run at once.
@@ -287,6 +297,9 @@ class CloudServer:
         self._load_share = 0.0
         self._telemetry = ServerTelemetry(self._recorder, load=self._load)
         self._heard: dict[DeviceLink, DeviceTelemetry] = {}
+        self._pictures = PictureWatch(always_fps=options.watch_fps, ask=self._ask_for_pictures)
+        self._setup = setup
+        self._page: Page | None = None
         self._trace = setup.trace
         if setup.trace is not None:
             self._telemetry.add_view(setup.trace)
@@ -302,7 +315,11 @@ class CloudServer:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(log_failure)
         sockets = listening_sockets(self._options.bind, self._options.port)
-        allow_open_files(self._options.max_clients)
+        if self._options.dashboard is not None:
+            port = sockets[0].getsockname()[1]
+            self._page = open_page(self._setup, self._options.dashboard, self, port=port)
+            self._telemetry.add_view(self._page.source)
+        allow_open_files(self._options.max_clients + (self._page.connections if self._page else 0))
         self._loop = loop
         self._stored = StoredFrames(loop, self.acknowledge_stored)
         self._keepers = Keepers(
@@ -323,6 +340,8 @@ class CloudServer:
             sys.stdout.write(f"listening on {endpoint}\n")
         sys.stdout.flush()
         self._recorder.record(self._beginning(listening))
+        if self._page is not None:
+            self._page.start()
         collect_rarely()
         # The machine's load is that since the last question.
         self._load.machine_share()
@@ -344,6 +363,8 @@ class CloudServer:
             frames = sum(each.outcome.count for each in unwritten)
             why = "the disk did not take them in time: their devices will send them again"
             logger.error("results_not_written", extra={"frames": frames, "why": why})
+        if self._page is not None:
+            await self._page.close()
         self._links.refusals.look(math.inf)
         write_summary(self._options.summary, self._summary())
         if unwritten or not drained:
@@ -440,6 +461,9 @@ class CloudServer:
                 frame_limit_bytes=self._memory.limit_bytes,
                 machine_part=self._load_share,
             )
+        for name in self._pictures.forget(time.monotonic()):
+            if stream := self._streams.get(name):
+                stream.drop_picture()
         self._loop.call_later(LOAD_PERIOD_S, self._measure_load)
 
     def _look_around(self) -> None:
@@ -447,6 +471,34 @@ class CloudServer:
         self._links.look(self._loop.time())
         self._streams.forget_idle(now=time.monotonic())
         self._loop.call_later(LOOK_EVERY_S, self._look_around)
+
+    # What the page asks for.
+
+    def owner_of(self, stream: str) -> str | None:
+        """Return the name of the token that opened a stream; None if it is not in memory."""
+        found = self._streams.get(stream)
+        return None if found is None else found.owner
+
+    async def steer(self, change: Change, *, stream: str, by: str) -> StreamSteering:
+        """Have a device make a change, and return what came of it.
+
+        Raises:
+            SteeringError: The stream's device is not connected.
+        """
+        request = OperatorRequest(change=change, stream=stream)
+        (steered,) = await self._steering.steer(request, by=by)
+        return steered
+
+    def look_at(self, stream: str) -> tuple[int, object] | None:
+        """Return the newest picture with its number, and have more of them made for a while."""
+        self._pictures.look(stream, time.monotonic())
+        found = self._streams.get(stream)
+        return None if found is None else found.newest_picture()
+
+    def _ask_for_pictures(self, stream: str, fps: float) -> None:
+        found = self._streams.get(stream)
+        if found is not None and found.link is not None:
+            found.link.send_control(_watch(fps))
 
     # Opening a stream.
 
@@ -514,9 +566,8 @@ class CloudServer:
             exceptions=standing.exceptions,
             workers=1 if app.pipeline.one_at_a_time else self._pool.workers,
         )
-        if self._options.watch_fps:
-            fps = None if math.isinf(self._options.watch_fps) else self._options.watch_fps
-            link.session.send_control(Control(name=WATCH, body={"fps": fps}))
+        if fps := self._pictures.fps_of(name):
+            link.session.send_control(_watch(fps))
         self._steered[link] = self._steering.enter(
             name,
             device=opening.device,
@@ -671,6 +722,10 @@ class CloudServer:
         for stream in self._stream_of.values():
             stream.let_go()
         return summarise(self._streams.tally, refused=self._links.refusals.counts, load=self._load)
+
+
+def _watch(fps: float) -> Control:
+    return Control(name=WATCH, body={"fps": None if math.isinf(fps) else fps})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

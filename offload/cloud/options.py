@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from offload.arguments import Parser, add_common_options, count, positive, size
+from offload.dashboard.places import Place, read_place
 from offload.errors import ConfigurationError
 from offload.logs import set_up_logs
 from offload.sizes import size_in_words
@@ -57,6 +58,7 @@ class Options:
     max_frame_bytes: int
     memory_bytes: int
     summary: str | None
+    dashboard: Place | None
     trace: Path | None
 
 
@@ -108,6 +110,12 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         metavar="FPS|all",
         help="ask devices for pictures, at most so many a second of each stream (default: none)",
     )
+    add(
+        "--dashboard",
+        type=read_place,
+        metavar="[ADDR:]PORT",
+        help="serve the web page (extra dashboard); on this machine only, unless ADDR is given",
+    )
     add("--insecure", action="store_true", help="accept peers that know no token")
     _add_tls(parser)
     _add_limits(parser)
@@ -128,6 +136,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         max_frame_bytes=parsed.max_frame,
         memory_bytes=_memory_bytes(parsed),
         summary=parsed.summary,
+        dashboard=parsed.dashboard,
         trace=parsed.trace,
     )
 

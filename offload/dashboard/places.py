@@ -11,7 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from offload.arguments import port
-from offload.transport import Listener, bound_endpoint, listening_sockets, loopback_sockets
+from offload.transport import (
+    Listener,
+    bound_endpoint,
+    endpoint,
+    listening_sockets,
+    loopback_sockets,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +26,10 @@ class Place:
 
     address: str | None
     port: int
+
+    def __str__(self) -> str:
+        """Return the form that `read_place` reads."""
+        return str(self.port) if self.address is None else endpoint(self.address, self.port)
 
 
 def read_place(text: str) -> Place:

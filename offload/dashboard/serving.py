@@ -1,14 +1,17 @@
 """The page on its sockets, in the event loop of whoever serves it.
 
-server = PageServer(dashboard, sockets, tls=None)
-server.start()
-await server.close()
+    server = PageServer(dashboard, sockets, tls=None)
+    server.start()
+    await server.close()
+
+Connections are accepted here instead of by uvicorn, which accepts all there are: whoever asks for
+nothing, or reads nothing, must not take files and memory that devices need.
 """
 
 import asyncio
 import logging
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -18,41 +21,122 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from offload.dashboard.app import Dashboard
 from offload.transport import Listener
 
-# All visitors with all that a browser opens for one page; a connection takes some kilobytes.
-MAX_CONNECTIONS: Final = 256
+# Twenty visitors with all that a browser opens for one page; the others wait in the backlog.
+MAX_CONNECTIONS: Final = 128
 
-# A request comes at once, or not at all; so does the next one on a connection that stays.
-REQUEST_S: Final = 10.0
-KEEP_ALIVE_S: Final = 30
+# A request comes at once, or not at all; so does the next one on a connection that stays, and so is
+# what was sent taken, some of it at least.
+STILL_S: Final = 15.0
 
 # What browsers send as headers is a kilobyte or two.
 MAX_HEADER_BYTES: Final = 16 * 1024
+
+# For TLS to begin, and to end.
+TLS_HANDSHAKE_S: Final = 5.0
+TLS_GOODBYE_S: Final = 2.0
+
+# When the process may open no more files.
+ACCEPT_PAUSE_S: Final = 1.0
 
 # For answers under way once all watchers were told that this is the end.
 CLOSE_S: Final = 1
 
 
 class _Connection(H11Protocol):
-    """A connection that has a bound: to how many there are, and how long it may say nothing."""
+    """A connection that must not stand still: neither without a request, nor unread."""
+
+    def __init__(self, on_lost: Callable[[], None], **state: Any) -> None:
+        super().__init__(**state)
+        self._on_lost = on_lost
+        self._before: object = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > MAX_CONNECTIONS:
-            transport.abort()
-            return
-        self.loop.call_later(REQUEST_S, self._check_began)
+        self.loop.call_later(STILL_S, self._check_moves)
 
-    def _check_began(self) -> None:
-        if self.cycle is None:
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._on_lost()
+
+    def _check_moves(self) -> None:
+        if self.transport.is_closing():
+            return
+        is_idle = self.cycle is None or self.cycle.response_complete
+        unread_bytes = self.transport.get_write_buffer_size()
+        now = (self.cycle, is_idle, unread_bytes)
+        if (is_idle or unread_bytes) and now == self._before:
             self.transport.abort()
+            return
+        self._before = now
+        self.loop.call_later(STILL_S, self._check_moves)
 
 
 class _Server(uvicorn.Server):
-    """One that leaves signals to the program."""
+    """One that accepts by itself, and leaves signals to the program."""
+
+    def __init__(
+        self, config: uvicorn.Config, listeners: Sequence[Listener], tls: ssl.SSLContext | None
+    ) -> None:
+        super().__init__(config)
+        self._listeners = list(listeners)
+        self._tls = tls
+        self._places = asyncio.Semaphore(MAX_CONNECTIONS)
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def startup(self, sockets: Any = None) -> None:  # noqa: ARG002  # it has its own
+        self.servers = []
+        for each in self._listeners:
+            self._run(self._accept(each))
+        self.started = True
+
+    async def shutdown(self, sockets: Any = None) -> None:  # noqa: ARG002  # it has its own
+        for each in self._tasks:
+            each.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await super().shutdown(self._listeners)
+
+    async def _accept(self, listener: Listener) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._places.acquire()
+            try:
+                accepted, _ = await loop.sock_accept(listener)
+            except OSError:
+                self._places.release()
+                await asyncio.sleep(ACCEPT_PAUSE_S)
+                continue
+            self._run(self._connect(accepted))
+
+    async def _connect(self, accepted: Listener) -> None:
+        times = {}
+        if self._tls is not None:
+            times["ssl_handshake_timeout"] = TLS_HANDSHAKE_S
+            times["ssl_shutdown_timeout"] = TLS_GOODBYE_S
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._make_connection, accepted, ssl=self._tls, **times
+            )
+        # TLS failed, or the browser went: it gave no place back, since it never had a connection.
+        except OSError:
+            accepted.close()
+            self._places.release()
+
+    def _make_connection(self) -> _Connection:
+        return _Connection(
+            self._places.release,
+            config=self.config,
+            server_state=self.server_state,
+            app_state={},
+        )
+
+    def _run(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 class PageServer:
@@ -69,7 +153,6 @@ class PageServer:
     ) -> None:
         """Prepare; nothing is accepted yet."""
         self._dashboard = dashboard
-        self._sockets = list(sockets)
         config = uvicorn.Config(
             dashboard.application,
             http=_Connection,
@@ -83,25 +166,16 @@ class PageServer:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_keep_alive=int(STILL_S),
             timeout_graceful_shutdown=CLOSE_S,
             h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         )
-        config.load()
-        config.ssl = tls
-        self._server = _Server(config)
-        self._serving: asyncio.Task[Any] | None = None
+        self._server = _Server(config, sockets, tls)
+        self._serving: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Accept visitors from now on."""
-        self._serving = asyncio.get_running_loop().create_task(
-            self._server.serve(sockets=self._sockets)
-        )
-
-    async def wait(self) -> None:
-        """Wait until it is closed."""
-        assert self._serving is not None, "it has started"
-        await self._serving
+        self._serving = asyncio.get_running_loop().create_task(self._server.serve())
 
     async def close(self) -> None:
         """End all connections, and give everything back; within two seconds or so."""

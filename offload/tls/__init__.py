@@ -101,6 +101,20 @@ def server_context(
     return context
 
 
+def page_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """Return what a web page needs for TLS 1.3, with the certificate that devices are shown.
+
+    Browsers are asked for none, whatever devices are: they have their token.
+
+    Raises:
+        ConfigurationError: A file cannot be read or used.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    _load_own(context, certificate, key)
+    return context
+
+
 def secure(
     connection: Connection,
     context: ssl.SSLContext,

@@ -1,0 +1,71 @@
+"""A running server as what the page shows."""
+
+from pathlib import Path
+from typing import Protocol
+
+from offload.dashboard.sources import Picture
+from offload.messages import Change, StreamSteering
+from offload.telemetry.events import SessionOpened, TelemetryEvent
+from offload.telemetry.history import History
+
+
+class Cloud(Protocol):
+    """What the page asks of a server; for its event loop."""
+
+    def owner_of(self, stream: str) -> str | None:
+        """Return the name of the token that opened a stream; None if it is not in memory."""
+
+    async def steer(self, change: Change, *, stream: str, by: str) -> StreamSteering:
+        """Have a device make a change; see `Source.steer`."""
+
+    def look_at(self, stream: str) -> tuple[int, object] | None:
+        """Return the newest picture with its number, and ask for more; see `Source.look`."""
+
+
+class LiveSource:
+    """The streams of a server; a view of its events, all of which come on its event loop.
+
+    Args:
+        cloud: The server.
+        title: What it is, in a few words.
+        history: Is filled from its events.
+        results: The SQLite file of the results; None if none are kept.
+    """
+
+    live = True
+
+    def __init__(self, cloud: Cloud, *, title: str, history: History, results: Path | None):
+        """Start without events."""
+        self.title = title
+        self.history = history
+        self.results = results
+        self._cloud = cloud
+        # The server forgets a stream earlier than the page does.
+        self._owners: dict[str, str] = {}
+
+    def note(self, event: TelemetryEvent) -> None:
+        """Take in one event."""
+        self.history.note(event)
+        if isinstance(event, SessionOpened):
+            owner = self._cloud.owner_of(event.stream)
+            if owner is not None:
+                self._owners[event.stream] = owner
+            if len(self._owners) > 2 * len(self.history.streams()):
+                self._owners = {
+                    name: owner
+                    for name, owner in self._owners.items()
+                    if self.history.get(name) is not None
+                }
+
+    def owner(self, stream: str) -> str | None:
+        """Return whose stream it is; see `Source.owner`."""
+        return self._owners.get(stream)
+
+    async def steer(self, change: Change, *, stream: str, by: str) -> StreamSteering:
+        """Have a device make a change; see `Source.steer`."""
+        return await self._cloud.steer(change, stream=stream, by=by)
+
+    def look(self, stream: str) -> Picture | None:
+        """Return the newest picture; see `Source.look`."""
+        found = self._cloud.look_at(stream)
+        return None if found is None else Picture(number=found[0], content=found[1])
