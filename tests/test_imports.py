@@ -121,10 +121,12 @@ PURE: Final = (
     *(f"offload/{name}.py" for name in ("errors", "sizes", "throttle")),
     *(f"offload/{name}/*" for name in ("messages", "wire", "scheduling", "session")),
     *(f"offload/telemetry/{name}.py" for name in ("__init__", "events", "form", "history")),
+    *(f"offload/telemetry/{name}.py" for name in ("stream_history", "samples", "notices")),
+    *(f"offload/dashboard/{name}.py" for name in ("visitors", "sign_in_limits", "form")),
     *(f"offload/values/{name}.py" for name in ("__init__", "form", "unpacking", "encodings")),
     *(f"offload/device/{name}.py" for name in ("outbox", "totals", "link", "pictures")),
     *("offload/device/encoding_choice.py", "offload/device/steering.py"),
-    *(f"offload/cloud/{name}.py" for name in ("link_watch", "memory_budget")),
+    *(f"offload/cloud/{name}.py" for name in ("link_watch", "memory_budget", "picture_watch")),
     *REPORT_VALUES,
     *EXPERIMENT_VALUES,
     "offload/emulation/links/relay_messages.py",
@@ -152,12 +154,25 @@ RULES: Final[Sequence[Rule]] = (
     OnlyIn(
         modules=("asyncio",),
         files=(
-            "offload/cloud/*",
-            "cloud_server_coordinator.py",
-            "tests/integration/*",
-            "tests/faults/*",
+            *("offload/cloud/*", "offload/dashboard/*", "cloud_server_coordinator.py"),
+            *("tests/integration/*", "tests/faults/*"),
         ),
         reason="it is the cloud's shell; a device would pay for it with 7 MB",
+    ),
+    OnlyIn(
+        modules=("starlette", "uvicorn"),
+        files=("offload/dashboard/*", "tests/integration/*"),
+        reason="they are an extra, which the page alone needs",
+    ),
+    OnlyIn(
+        modules=("offload.dashboard",),
+        files=("offload/dashboard/*", "offload/cloud/page.py", "tests/*"),
+        reason="a program without a page does without it",
+    ),
+    Never(
+        files=("offload/dashboard/*",),
+        modules=("offload.cloud", "offload.device"),
+        reason="the page is told what it shows, by a server or by a trace",
     ),
     OnlyIn(
         modules=("offload.cloud",),
@@ -174,7 +189,10 @@ RULES: Final[Sequence[Rule]] = (
     ),
     OnlyIn(
         modules=("ssl",),
-        files=("offload/tls/*", "offload/cloud/*", "cloud_server_coordinator.py", "tests/*"),
+        files=(
+            *("offload/tls/*", "offload/cloud/*", "offload/dashboard/serving.py"),
+            *("cloud_server_coordinator.py", "tests/*"),
+        ),
         reason="a device without TLS does without its 5 MB",
     ),
     OnlyIn(
@@ -416,6 +434,10 @@ def test_the_project_itself_is_what_is_searched() -> None:
         ("offload/device/link.py", "import time"),
         ("offload/device/steering.py", "import threading"),
         ("offload/control/cli.py", "from offload.device.options import parse"),
+        ("offload/cloud/page.py", "def f():\n    import starlette"),
+        ("offload/dashboard/live.py", "from offload.cloud.steering import Steering"),
+        ("cloud_server_coordinator.py", "from offload.dashboard.serving import PageServer"),
+        ("offload/telemetry/history.py", "from time import monotonic"),
         ("offload/control/connection.py", "from offload.cloud.steering import Steering"),
         ("scheduler.py", "import cv2.typing"),
         ("offload/spool/__init__.py", "import scheduler"),

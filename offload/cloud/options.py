@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from offload.arguments import Parser, add_common_options, count, positive, size
-from offload.dashboard.places import Place, read_place
 from offload.errors import ConfigurationError
 from offload.logs import set_up_logs
+from offload.places import Place, read_place
 from offload.sizes import size_in_words
 from offload.values import MAX_DECODED_BYTES
 from offload.wire import ENVELOPE_ONLY_BYTES, MAX_MESSAGE_BYTES

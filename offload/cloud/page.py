@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Final
 from offload.cloud.options import Options
 from offload.cloud.setup import Setup
 from offload.dashboard import missing_extra
-from offload.dashboard.places import Place, is_loopback, listen, urls
 from offload.errors import ConfigurationError
 from offload.loading import App
+from offload.places import Place, is_loopback, listen, urls
 from offload.telemetry.history import AppShape, History
 from offload.telemetry.stream_history import LIVE
 from offload.transport import Listener, machine_name

@@ -13,11 +13,11 @@ from typing import Final
 from offload.arguments import Parser, path, port, print_lines, report_error
 from offload.dashboard.app import Dashboard
 from offload.dashboard.doors import OpenDoors
-from offload.dashboard.places import Place, is_loopback, listen, urls
 from offload.dashboard.serving import PageServer
 from offload.dashboard.trace import TraceSource
 from offload.errors import OffloadError
 from offload.logs import set_up_logs
+from offload.places import Place, is_loopback, listen, urls
 
 _EXAMPLES: Final = """examples:
   python3 iot_client_coordinator.py 3 25 --host 192.0.2.7 --trace run.jsonl
