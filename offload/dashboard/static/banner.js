@@ -16,7 +16,9 @@ export class Banner {
     if (document.body.classList.contains("stale")) return;
     document.body.classList.add("stale");
     const since = clock(Date.now());
-    this.#say(`Connection to the server lost at ${since}. Trying again; what is below is from before.`);
+    this.#say(
+      `Connection to the server lost at ${since}. Trying again; what is below is from before.`,
+    );
   };
 
   /** @param {Error} error  something else that went wrong */

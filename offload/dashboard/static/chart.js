@@ -6,16 +6,11 @@
 /* global uPlot */
 
 import { make, makeTable, setAttribute, setRows, setText } from "./dom.js";
+import { drawnLine, paintGaps, timeAxis, valueAxis } from "./drawing.js";
 import { clock, elapsed, isKnown } from "./format.js";
 import { colour } from "./theme.js";
 
 const TABLE_ROWS = 20;
-const AXIS_PX = 52;
-const FONT = '12px system-ui, "Liberation Sans", sans-serif';
-
-// Steps of the time axis that people count in, in seconds.
-const STEPS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
-const LABEL_PX = 76;
 
 /**
  * @typedef {object} Line
@@ -66,7 +61,11 @@ export class Chart {
     this.#context = context;
     this.#parts = this.#build();
     this.node = this.#parts.figure;
-    this.#plot = new uPlot(this.#options(), [[], ...this.#series().map(() => [])], this.#parts.plot);
+    this.#plot = new uPlot(
+      this.#options(),
+      [[], ...this.#series().map(() => [])],
+      this.#parts.plot,
+    );
     this.#watcher = new ResizeObserver(([{ contentRect }]) => {
       const width = Math.floor(contentRect.width);
       if (width > 0) this.#plot.setSize({ width, height: this.#height });
@@ -105,11 +104,25 @@ export class Chart {
     const items = lines.map((line, i) => make("li", {}, keys[i], `${line.label} `, values[i]));
     const when = make("span", { class: "when" });
     const heading = make("h3", {}, title, " ", make("small", {}, unit));
-    const caption = make("figcaption", {}, heading, when, make("ul", { class: "legend" }, ...items));
+    const caption = make(
+      "figcaption",
+      {},
+      heading,
+      when,
+      make("ul", { class: "legend" }, ...items),
+    );
     const label = `Chart: ${title}, ${unit}. Its values are in the table that follows.`;
     const plot = make("div", { class: "plot", role: "img", "aria-label": label });
-    const table = makeTable(`${title}, ${unit}: the newest values`, ["Time", ...lines.map((each) => each.label)]);
-    const data = make("details", {}, make("summary", {}, "Data", make("span", { class: "hidden" }, `: ${title}`)), table.box);
+    const table = makeTable(`${title}, ${unit}: the newest values`, [
+      "Time",
+      ...lines.map((each) => each.label),
+    ]);
+    const data = make(
+      "details",
+      {},
+      make("summary", {}, "Data", make("span", { class: "hidden" }, `: ${title}`)),
+      table.box,
+    );
     data.addEventListener("toggle", () => this.#fillTable());
     const figure = make("figure", { class: "chart" }, caption, plot, data);
     const parts = { figure, plot, when, values, keys, data, table };
@@ -132,33 +145,29 @@ export class Chart {
   }
 
   #options() {
-    const { live, viewport } = this.#context;
-    const grid = { stroke: () => colour("grid"), width: 1 };
-    const axis = { stroke: () => colour("soft"), font: FONT, ticks: { show: false }, grid };
-    const y = { ...axis, size: AXIS_PX, gap: 6, space: 32, values: (_, all) => all.map((each) => this.#spec.showY?.(each) ?? String(each)) };
+    const { live, viewport, series, now } = this.#context;
+    const { yRange, showY, yAxis, drawn } = this.#spec;
+    const range = () => viewport.range(series, now());
     return {
       width: 300,
       height: this.#height,
       padding: [8, 12, 0, 0],
       legend: { show: false },
       scales: {
-        x: { time: false, range: () => viewport.range(this.#context.series, this.#context.now()) },
-        y: { range: (_, _min, max) => this.#spec.yRange ?? [0, isKnown(max) && max > 0 ? max * 1.1 : 1] },
+        x: { time: false, range },
+        y: { range: (_, _min, max) => yRange ?? [0, max > 0 ? max * 1.1 : 1] },
       },
-      axes: [
-        { ...axis, gap: 8, size: 30, grid: { ...grid, show: false }, splits: (...found) => this.#times(...found), values: (_, all) => all.map((each) => this.#time(each)) },
-        { ...y, ...this.#spec.yAxis },
-      ],
+      axes: [timeAxis(live, range), { ...valueAxis(showY), ...yAxis }],
       series: [{}, ...this.#series()],
       cursor: {
         y: false,
         drag: { x: !live, y: false, setScale: false },
         sync: { key: "device" },
-        points: { show: this.#spec.drawn === undefined, size: 7 },
+        points: { show: drawn === undefined, size: 7 },
         bind: { dblclick: () => () => viewport.reset() },
       },
       hooks: {
-        drawClear: [(plot) => paintGaps(plot, this.#context.series)],
+        drawClear: [(plot) => paintGaps(plot, series)],
         setCursor: [() => this.#read()],
         setSelect: [(plot) => this.#zoom(plot)],
       },
@@ -173,25 +182,6 @@ export class Chart {
     this.#context.viewport.zoom(from, to);
   }
 
-  // Live, the labels say how long ago and stand still while the lines move; else they are times of
-  // the run.
-  #times(plot, _axis, min, max) {
-    const width = plot.bbox.width / devicePixelRatio;
-    const atLeast = ((max - min) * LABEL_PX) / Math.max(1, width);
-    const step = STEPS_S.find((each) => each >= atLeast) ?? max - min;
-    const end = this.#context.live ? max : Math.floor(max / step) * step;
-    const times = [];
-    for (let at = end; at >= min; at -= step) times.unshift(at);
-    return times;
-  }
-
-  #time(at) {
-    if (!this.#context.live) return elapsed(at);
-    const [, end] = this.#context.viewport.range(this.#context.series, this.#context.now());
-    const before = Math.round(end - at);
-    return before === 0 ? "now" : `−${elapsed(before)}`;
-  }
-
   #exactTime(at) {
     return this.#context.live ? clock(this.#context.wall(at)) : elapsed(at);
   }
@@ -204,7 +194,10 @@ export class Chart {
     const values = this.#values(index);
     this.#parts.values.forEach((node, i) => setText(node, this.#spec.lines[i].show(values[i])));
     const newest = live ? "" : "at the end";
-    setText(this.#parts.when, isKnown(pointed) && at.length > 0 ? this.#exactTime(at[pointed]) : newest);
+    setText(
+      this.#parts.when,
+      isKnown(pointed) && at.length > 0 ? this.#exactTime(at[pointed]) : newest,
+    );
   }
 
   #values(index) {
@@ -234,42 +227,4 @@ export class Chart {
 function keyClass(line) {
   if (line.swatches) return "key area";
   return line.dash ? "key dashed" : "key";
-}
-
-function drawnLine(line) {
-  return {
-    stroke: () => colour(line.colour),
-    width: line.width ?? 2,
-    dash: line.dash,
-    paths: line.stepped ? uPlot.paths.stepped({ align: 1 }) : undefined,
-    points: { show: false },
-    spanGaps: false,
-  };
-}
-
-// Where the device was away nothing is known; the band says that this is no fault of the chart.
-function paintGaps(plot, series) {
-  const { ctx, bbox } = plot;
-  ctx.save();
-  ctx.beginPath();
-  ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
-  ctx.clip();
-  ctx.fillStyle = colour("away");
-  for (const [from, to] of series.gaps()) {
-    const left = plot.valToPos(from, "x", true);
-    const right = to === Infinity ? bbox.left + bbox.width : plot.valToPos(to, "x", true);
-    ctx.fillRect(left, bbox.top, right - left, bbox.height);
-    if (right - left > 60 * devicePixelRatio) nameGap(ctx, (left + right) / 2, bbox.top);
-  }
-  ctx.restore();
-}
-
-function nameGap(ctx, x, top) {
-  ctx.save();
-  ctx.fillStyle = colour("soft");
-  ctx.font = FONT.replace("12px", `${12 * devicePixelRatio}px`);
-  ctx.textAlign = "center";
-  ctx.textBaseline = "top";
-  ctx.fillText("away", x, top + 4 * devicePixelRatio);
-  ctx.restore();
 }

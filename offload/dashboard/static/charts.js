@@ -1,7 +1,17 @@
 /** Which charts a device has, and what each shows. */
 
 import { Chart } from "./chart.js";
-import { brief, bytes, duration, fps, isKnown, linkRate, number, percent, split } from "./format.js";
+import {
+  brief,
+  bytes,
+  duration,
+  fps,
+  isKnown,
+  linkRate,
+  number,
+  percent,
+  split,
+} from "./format.js";
 import { colour, family } from "./theme.js";
 
 /* global uPlot */
@@ -35,7 +45,12 @@ const perS = { show: (value) => number(value, 1) };
 const THROUGHPUT = chartOf("Throughput", "frames per second", [
   line("finished", "fps", { colour: "device-line", width: 2.5, show: fps }),
   line("target", "target_fps", { colour: "cloud-line", dash: [7, 4], stepped: true, show: fps }),
-  line("captured", "captured_per_s", { colour: "third-line", width: 1.25, dash: [2, 3], show: fps }),
+  line("captured", "captured_per_s", {
+    colour: "third-line",
+    width: 1.25,
+    dash: [2, 3],
+    show: fps,
+  }),
 ]);
 
 const SECOND = [
@@ -69,10 +84,18 @@ const OTHERS = [
     line("cloud", "cloud_load", { colour: "cloud-line", dash: [7, 3], ...part }, 100),
   ]),
   chartOf("Memory", "of the device program, MB", [
-    line("memory", "memory_bytes", { colour: "device-line", show: (value) => bytes(isKnown(value) ? value * 1e6 : null) }, 1e-6),
+    line(
+      "memory",
+      "memory_bytes",
+      { colour: "device-line", show: (value) => bytes(isKnown(value) ? value * 1e6 : null) },
+      1e-6,
+    ),
   ]),
   chartOf("Temperature", "of the device, °C", [
-    line("hottest sensor", "temperature_c", { colour: "cloud-line", show: (value) => (isKnown(value) ? `${number(value, 1)} °C` : brief(value)) }),
+    line("hottest sensor", "temperature_c", {
+      colour: "cloud-line",
+      show: (value) => (isKnown(value) ? `${number(value, 1)} °C` : brief(value)),
+    }),
   ]),
 ];
 
@@ -94,7 +117,9 @@ export function makeCharts(tasks, context) {
 
 /** @param {import("./series.js").Series} series @returns {string} changes when charts come or go */
 export function chartsKey(series) {
-  return [...SECOND, ...OTHERS].map((spec) => Number(spec.lines.some((each) => series.knows(each.column)))).join("");
+  return [...SECOND, ...OTHERS]
+    .map((spec) => Number(spec.lines.some((each) => series.knows(each.column))))
+    .join("");
 }
 
 /**
@@ -117,7 +142,8 @@ function splitChart(allTasks) {
       swatches: () => [family("device", count)[i], family("cloud", count)[i]],
     })),
     data: (series) => stack(series.column("task_device_part").map(partsOf), count),
-    values: (series, index) => partsOf(series.column("task_device_part")[index]) ?? tasks.map(() => null),
+    values: (series, index) =>
+      partsOf(series.column("task_device_part")[index]) ?? tasks.map(() => null),
     drawn: [
       ...Array.from({ length: 2 * count }, (_, from) => ({
         ...band(),

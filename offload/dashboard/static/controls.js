@@ -15,7 +15,8 @@ import { isKnown } from "./format.js";
 export function whyNoControls(session) {
   let why = "Only operators may change a device. Sign in with an operator’s token to do so.";
   if (!session.live) why = "This is a recorded run: there is nothing to change.";
-  else if (!session.signs_in) why = "This server runs without tokens: everybody may look, nobody may change anything.";
+  else if (!session.signs_in)
+    why = "This server runs without tokens: everybody may look, nobody may change anything.";
   return make("p", { class: "soft no-controls" }, why);
 }
 
@@ -42,13 +43,19 @@ export class Controls {
     form.classList.toggle("away", !row.connected);
     // What somebody is typing is left alone.
     const shown = isKnown(row.target_fps) ? String(row.target_fps) : "";
-    if (document.activeElement !== target && target.dataset.server === target.value) target.value = shown;
+    if (document.activeElement !== target && target.dataset.server === target.value)
+      target.value = shown;
     if (target.dataset.server !== shown) target.dataset.server = shown;
-    if (isKnown(row.pinned) && document.activeElement !== pin && pin.dataset.server !== String(row.pinned)) {
+    if (
+      isKnown(row.pinned) &&
+      document.activeElement !== pin &&
+      pin.dataset.server !== String(row.pinned)
+    ) {
       pin.value = String(row.pinned);
     }
     // What is likely to be pinned is the split of now.
-    if (pin.dataset.server === undefined && isKnown(row.split)) pin.value = String(Math.round(row.split));
+    if (pin.dataset.server === undefined && isKnown(row.split))
+      pin.value = String(Math.round(row.split));
     pin.dataset.server = String(row.pinned);
     setAttribute(release, "data-idle", String(!isKnown(row.pinned)));
   }
@@ -62,24 +69,64 @@ export class Controls {
     this.#parts.answer = answer;
     const dialog = this.#dialog(stream);
     const steered = info.mode === "automatic" || !info.mode;
-    const fields = steered ? [this.#targetForm(), this.#pinForm(info)] : [make("p", { class: "soft" }, "It was started with a fixed split: there is no target to set.")];
+    const fields = steered
+      ? [this.#targetForm(), this.#pinForm(info)]
+      : [
+          make(
+            "p",
+            { class: "soft" },
+            "It was started with a fixed split: there is no target to set.",
+          ),
+        ];
     const drain = button("Drain…", "danger");
     drain.addEventListener("click", () => dialog.showModal());
     const form = make("div", { class: "controls" }, ...fields, drain);
     // What `update` needs exists in every mode.
-    this.#parts = { target: make("input"), pin: make("select"), release: make("button"), ...this.#parts, answer, dialog, form };
+    this.#parts = {
+      target: make("input"),
+      pin: make("select"),
+      release: make("button"),
+      ...this.#parts,
+      answer,
+      dialog,
+      form,
+    };
     this.#parts.target.dataset.server ??= "";
-    return make("section", { class: "panel steer", "aria-labelledby": "steer-title" }, make("h2", { id: "steer-title" }, "Controls"), form, answer, dialog);
+    return make(
+      "section",
+      { class: "panel steer", "aria-labelledby": "steer-title" },
+      make("h2", { id: "steer-title" }, "Controls"),
+      form,
+      answer,
+      dialog,
+    );
   }
 
   #targetForm() {
-    const target = make("input", { id: "target", type: "number", min: "0.1", max: "10000", step: "any", required: "", inputmode: "decimal" });
+    const target = make("input", {
+      id: "target",
+      type: "number",
+      min: "0.1",
+      max: "10000",
+      step: "any",
+      required: "",
+      inputmode: "decimal",
+    });
     target.dataset.server = "";
     this.#parts.target = target;
-    const form = make("form", { class: "field" }, make("label", { for: "target" }, "Target FPS"), make("span", { class: "row" }, target, button("Set", "primary", "submit")));
+    const form = make(
+      "form",
+      { class: "field" },
+      make("label", { for: "target" }, "Target FPS"),
+      make("span", { class: "row" }, target, button("Set", "primary", "submit")),
+    );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      this.#ask("target", { fps: Number(target.value) }, () => (target.dataset.server = target.value));
+      this.#ask(
+        "target",
+        { fps: Number(target.value) },
+        () => (target.dataset.server = target.value),
+      );
     });
     return form;
   }
@@ -87,13 +134,20 @@ export class Controls {
   #pinForm({ tasks, splits }) {
     const pin = make("select", { id: "pin" });
     for (const each of splits) {
-      pin.append(make("option", { value: String(each) }, `${each}: device up to ${tasks[each - 1]}`));
+      pin.append(
+        make("option", { value: String(each) }, `${each}: device up to ${tasks[each - 1]}`),
+      );
     }
     const release = button("Release");
     release.addEventListener("click", () => this.#ask("release", {}));
     this.#parts.pin = pin;
     this.#parts.release = release;
-    const form = make("form", { class: "field" }, make("label", { for: "pin" }, "Pin the split"), make("span", { class: "row" }, pin, button("Pin", "primary", "submit"), release));
+    const form = make(
+      "form",
+      { class: "field" },
+      make("label", { for: "pin" }, "Pin the split"),
+      make("span", { class: "row" }, pin, button("Pin", "primary", "submit"), release),
+    );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#ask("pin", { split: Number(pin.value) });
@@ -108,10 +162,18 @@ export class Controls {
       "form",
       { method: "dialog" },
       make("h2", { id: "drain-title" }, `Drain ${stream}?`),
-      make("p", { id: "drain-text" }, "The device stops capturing, finishes the frames that are on their way, and its program ends. It has to be started again at the device."),
+      make(
+        "p",
+        { id: "drain-text" },
+        "The device stops capturing, finishes the frames that are on their way, and its program ends. It has to be started again at the device.",
+      ),
       make("div", { class: "row end" }, stay, drain),
     );
-    const dialog = make("dialog", { "aria-labelledby": "drain-title", "aria-describedby": "drain-text" }, form);
+    const dialog = make(
+      "dialog",
+      { "aria-labelledby": "drain-title", "aria-describedby": "drain-text" },
+      form,
+    );
     stay.addEventListener("click", () => dialog.close());
     form.addEventListener("submit", () => this.#ask("drain", {}));
     return dialog;

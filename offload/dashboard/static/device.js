@@ -1,17 +1,9 @@
 /** The page of one device: fetches what is known, follows what is new, and hands it to the parts. */
 
 import { devicePath, Feed, getJson } from "./api.js";
-import { chartsKey, makeCharts } from "./charts.js";
-import { Controls, whyNoControls } from "./controls.js";
-import { make, setText } from "./dom.js";
-import { Headline } from "./headline.js";
-import { Picture } from "./picture.js";
-import { Results } from "./results.js";
+import { DeviceParts } from "./device_parts.js";
+import { make } from "./dom.js";
 import { Series, Viewport } from "./series.js";
-import { ForecastTable, Notices, TaskTable } from "./tables.js";
-import { onTheme } from "./theme.js";
-import { timeTools } from "./time_tools.js";
-import { Trail } from "./trail.js";
 
 const TICK_MS = 1000;
 const LIVE_SPAN_S = 300;
@@ -114,8 +106,15 @@ export class DeviceView {
       return;
     }
     this.#closeParts();
-    const words = "The server knows no device of this name, or has forgotten it. It is shown here as soon as it connects.";
-    this.#place.replaceChildren(backLink(), make("h1", { tabindex: "-1" }, this.#stream), make("p", { class: "empty" }, words));
+    if (this.#place.querySelector(".unknown") !== null) return;
+    const words =
+      "The server knows no device of this name, or has forgotten it. " +
+      "It is shown here as soon as it connects.";
+    this.#place.replaceChildren(
+      backLink(),
+      make("h1", { tabindex: "-1" }, this.#stream),
+      make("p", { class: "empty unknown" }, words),
+    );
   }
 
   #fill(found) {
@@ -124,89 +123,51 @@ export class DeviceView {
     this.#series.replace(found.samples, this.#session.live);
     const info = { ...found.info, tasks: namesOf(found) };
     // A device that came back may run another app.
-    const key = JSON.stringify([info.tasks, info.splits, info.mode, chartsKey(this.#series)]);
+    const key = JSON.stringify([info.tasks, info.splits, info.mode]);
     if (this.#parts === null || key !== this.#key) this.#build(info);
     this.#key = key;
     this.#parts.notices.replace(found.notices);
     this.#showAll(found);
   }
 
+  #build(info) {
+    this.#closeParts();
+    const device = { stream: this.#stream, info };
+    this.#parts = new DeviceParts(device, this.#session, this.#context, (row) => {
+      this.#setRow(row);
+      this.#showRow();
+    });
+    this.#place.replaceChildren(backLink(), ...this.#parts.nodes);
+  }
+
+  #closeParts() {
+    this.#parts?.close();
+    this.#parts = null;
+  }
+
   #take(name, said) {
-    if (this.#parts === null) return;
+    if (this.#parts === null) {
+      this.#load();
+      return;
+    }
     if (name === "notice") {
       this.#parts.notices.add(said);
       return;
     }
-    // It was not known yet which tasks and splits there are.
-    if (said.tasks.length > this.#parts.tasks.length || said.row.mode !== this.#row.mode) this.#load();
+    const isOther =
+      said.tasks.length > this.#parts.tasks.length || said.row.mode !== this.#row.mode;
     this.#setClock(said.now_s);
     this.#setRow(said.row);
     if (said.sample) this.#series.append(said.sample);
-    if (chartsKey(this.#series) !== this.#parts.chartsKey) this.#makeCharts();
     this.#showAll(said);
+    // What tasks and splits there are was not known yet, or has changed.
+    if (isOther) this.#load();
   }
 
-  #showAll({ tasks, forecasts }) {
-    this.#parts.taskTable.update(tasks, this.#newestParts());
-    this.#parts.forecasts.update(forecasts, this.#row);
+  #showAll(said) {
+    this.#parts.showTables(said, this.#row);
     this.#showRow();
     this.#showSeries();
-  }
-
-  #build(info) {
-    this.#closeParts();
-    const { tasks } = info;
-    const headline = new Headline(this.#stream, info, tasks);
-    const isSteered = this.#session.live && this.#session.can_control;
-    const controls = isSteered ? new Controls(this.#stream, info, (row) => this.#changed(row)) : null;
-    const notices = new Notices(this.#context);
-    const trail = new Trail();
-    const live = this.#session.live;
-    const picture = live ? new Picture(this.#stream) : null;
-    const results = live ? new Results(this.#stream, (rows) => trail.update(rows), [trail.node]) : null;
-    const taskTable = new TaskTable();
-    const forecasts = new ForecastTable(tasks);
-    const tools = timeTools(this.#viewport, this.#context);
-    const [charts, others] = [make("div", { class: "charts" }), make("div", { class: "others" })];
-    const look = make("div", { class: "look" }, ...[picture, trail].filter(Boolean).map((each) => each.node), notices.node);
-    this.#parts = { tasks, headline, controls, notices, trail, picture, results, taskTable, forecasts, tools, charts, others, made: [] };
-    this.#place.replaceChildren(
-      backLink(),
-      headline.node,
-      controls?.node ?? whyNoControls(this.#session),
-      make("div", { class: "columns" }, make("section", { class: "over-time", "aria-labelledby": "time-title" }, tools.node, charts), look),
-      others,
-      make("div", { class: "pair" }, forecasts.node, taskTable.node),
-      ...(results ? [results.node] : []),
-    );
-    this.#makeCharts();
-  }
-
-  #makeCharts() {
-    const parts = this.#parts;
-    for (const each of parts.made) each.close();
-    parts.endTheme?.();
-    const { primary, second, others } = makeCharts(parts.tasks, this.#context);
-    parts.made = [...primary, ...second, ...others];
-    parts.chartsKey = chartsKey(this.#series);
-    const nodes = (charts) => charts.map((each) => each.node);
-    const pair = make("div", { class: "others" }, ...nodes(second));
-    parts.charts.replaceChildren(...nodes(primary), pair);
-    parts.others.replaceChildren(...nodes(others));
-    parts.endTheme = onTheme(() => parts.made.forEach((each) => each.retheme()));
-  }
-
-  #closeParts() {
-    const parts = this.#parts;
-    if (parts === null) return;
-    for (const each of [...parts.made, parts.picture, parts.results, parts.trail, parts.controls]) each?.close();
-    parts.endTheme();
-    this.#parts = null;
-  }
-
-  #changed(row) {
-    this.#setRow(row);
-    this.#showRow();
   }
 
   #setRow(row) {
@@ -215,21 +176,12 @@ export class DeviceView {
   }
 
   #showRow() {
-    if (this.#parts === null || this.#row === null) return;
-    this.#parts.headline.update(this.#row, this.#newestParts(), this.#now());
-    this.#parts.controls?.update(this.#row);
-    this.#parts.picture?.follow(this.#row.connected);
+    if (this.#parts !== null) this.#parts.showRow(this.#row, this.#now());
   }
 
   #showSeries() {
     // What nobody sees is drawn when somebody does.
-    if (this.#parts === null || document.hidden) return;
-    for (const each of this.#parts.made) each.update();
-    this.#parts.tools.update();
-  }
-
-  #newestParts() {
-    return this.#series.column("task_device_part").findLast((each) => each !== null) ?? null;
+    if (this.#parts !== null && !document.hidden) this.#parts.showSeries();
   }
 
   #setClock(serverS) {
@@ -248,7 +200,6 @@ function namesOf({ info, tasks }) {
 }
 
 function backLink() {
-  const link = make("a", { href: "#" });
-  setText(link, "All devices");
+  const link = make("a", { href: "#" }, "All devices");
   return make("nav", { class: "back", "aria-label": "Way back" }, link);
 }

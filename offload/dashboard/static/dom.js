@@ -89,7 +89,11 @@ export function makeTable(caption, headings) {
   const head = make("tr", {}, ...headings.map((each) => make("th", { scope: "col" }, each)));
   const body = make("tbody");
   const table = make("table", {}, title, make("thead", {}, head), body);
-  const box = make("div", { class: "table", role: "group", tabindex: "0", "aria-label": caption }, table);
+  const box = make(
+    "div",
+    { class: "table", role: "group", tabindex: "0", "aria-label": caption },
+    table,
+  );
   return { box, body, caption: title, head };
 }
 

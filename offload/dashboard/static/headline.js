@@ -1,7 +1,17 @@
 /** The top of a device's page: its state, the figures that matter most, what runs where, and why. */
 
 import { icon, make, setText } from "./dom.js";
-import { ago, counted, duration, fps, isKnown, linkRate, number, percent, split } from "./format.js";
+import {
+  ago,
+  counted,
+  duration,
+  fps,
+  isKnown,
+  linkRate,
+  number,
+  percent,
+  split,
+} from "./format.js";
 import { reasonSentence, stateOf, stateWords } from "./words.js";
 
 /** @typedef {import("./api.js").Row} Row */
@@ -57,7 +67,13 @@ export class Headline {
     );
     const figures = make("dl", { class: "figures" }, ...FIGURES.map((each) => this.#figure(each)));
     const reason = make("p", { class: "reason" });
-    const node = make("section", { class: "headline panel", "aria-label": "Now" }, figures, this.#bar(), reason);
+    const node = make(
+      "section",
+      { class: "headline panel", "aria-label": "Now" },
+      figures,
+      this.#bar(),
+      reason,
+    );
     Object.assign(this.#parts, { now: node, state, seen, reason });
     return make("div", {}, title, node);
   }
@@ -105,24 +121,43 @@ export class Headline {
   #showFigures(row) {
     const parts = this.#parts;
     setText(parts.fps, fps(row.fps));
-    setText(parts.fpsMore, isKnown(row.target_fps) ? `FPS of ${number(row.target_fps, row.target_fps % 1 ? 1 : 0)}` : "FPS, no target");
+    setText(
+      parts.fpsMore,
+      isKnown(row.target_fps)
+        ? `FPS of ${number(row.target_fps, row.target_fps % 1 ? 1 : 0)}`
+        : "FPS, no target",
+    );
     setText(parts.latency, duration(row.latency_p95_s));
     setText(parts.latencyMore, "95 % are faster");
     setText(parts.link, linkRate(row.link_bytes_per_s));
-    setText(parts.linkMore, isKnown(row.in_flight) ? `${counted(row.in_flight, "frame")} in flight` : "");
+    setText(
+      parts.linkMore,
+      isKnown(row.in_flight) ? `${counted(row.in_flight, "frame")} in flight` : "",
+    );
     setText(parts.lost, number(row.completed));
     const lost = [`${number(row.dropped ?? 0)} dropped`, `${number(row.failed ?? 0)} failed`];
     setText(parts.lostMore, `with a result · ${lost.join(" · ")}`);
   }
 
   #showSplit(row, parts) {
-    setText(this.#parts.position, isKnown(row.split) ? `${split(row.split)} of ${this.#tasks.length}${isKnown(row.pinned) ? ", pinned" : ""}` : "not known yet");
+    setText(
+      this.#parts.position,
+      isKnown(row.split)
+        ? `${split(row.split)} of ${this.#tasks.length}${isKnown(row.pinned) ? ", pinned" : ""}`
+        : "not known yet",
+    );
     this.#segments.forEach((segment, i) => {
       segment.style.setProperty("--device", `${Math.round(100 * (parts?.[i] ?? 0))}%`);
     });
     const known = parts ?? [];
     setText(this.#parts.device, side(this.#tasks, known) || "nothing");
-    setText(this.#parts.cloud, side(this.#tasks, known.map((each) => 1 - each)) || "nothing");
+    setText(
+      this.#parts.cloud,
+      side(
+        this.#tasks,
+        known.map((each) => 1 - each),
+      ) || "nothing",
+    );
   }
 }
 

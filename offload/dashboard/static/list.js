@@ -4,29 +4,12 @@
  */
 
 import { Feed, getJson } from "./api.js";
-import { icon, make, setAttribute, setChildren, setText } from "./dom.js";
-import { clock, counted, duration, fps, isKnown, linkRate, number, split, UNKNOWN } from "./format.js";
-import { reasonWords, STATES, stateOf, stateWords } from "./words.js";
+import { make, setAttribute, setChildren, setText } from "./dom.js";
+import { counted, number } from "./format.js";
+import { COLUMNS, makeRow, patchRow, wordsOf } from "./list_row.js";
+import { STATES, stateOf, stateWords } from "./words.js";
 
 /** @typedef {import("./api.js").Row} Row */
-
-/**
- * What the columns show and how they sort; `number` columns are aligned to the right and begin
- * with the largest.
- */
-const COLUMNS = [
-  { id: "state", title: "State", key: (row) => STATES.indexOf(stateOf(row)) },
-  { id: "stream", title: "Device", key: (row) => row.stream.toLowerCase() },
-  { id: "fps", title: "FPS", key: (row) => row.fps, number: true },
-  { id: "split", title: "Split", key: (row) => row.split, number: true },
-  { id: "reason", title: "Why", key: (row) => reasonWords(row.reason) || null },
-  { id: "latency", title: "Latency", key: (row) => row.latency_p95_s, number: true },
-  { id: "link", title: "Link", key: (row) => row.link_bytes_per_s, number: true },
-  { id: "lost", title: "Dropped, failed", key: (row) => lostFrames(row), number: true },
-  { id: "cloud", title: "Cloud per frame", key: (row) => row.cloud_s_per_frame, number: true },
-];
-
-const lostFrames = (row) => (row.dropped ?? 0) + (row.failed ?? 0);
 
 export class ListView {
   #session;
@@ -47,7 +30,11 @@ export class ListView {
     this.#banner = banner;
     this.#build(place);
     if (session.live) this.#feed = new Feed("/api/events", ["devices"], this);
-    else getJson("/api/devices").then((found) => this.#take(found.devices, [], found.now_s), banner.show);
+    else
+      getJson("/api/devices").then(
+        (found) => this.#take(found.devices, [], found.now_s),
+        banner.show,
+      );
   }
 
   close() {
@@ -73,7 +60,12 @@ export class ListView {
   #build(place) {
     const heading = make("h1", { tabindex: "-1" }, "Devices");
     const summary = make("p", { class: "summary" });
-    const filter = make("input", { type: "search", id: "filter", autocomplete: "off", spellcheck: "false" });
+    const filter = make("input", {
+      type: "search",
+      id: "filter",
+      autocomplete: "off",
+      spellcheck: "false",
+    });
     filter.addEventListener("input", () => this.#arrange());
     const order = make("select", { id: "order" });
     order.append(...COLUMNS.map((each) => make("option", { value: each.id }, each.title)));
@@ -111,7 +103,11 @@ export class ListView {
       this.#sortBy(column.id, isOrder ? !this.#order.falls : Boolean(column.number));
     });
     const kind = column.number ? "number" : "";
-    return make("th", { scope: "col", role: "columnheader", class: kind, "data-column": column.id }, button);
+    return make(
+      "th",
+      { scope: "col", role: "columnheader", class: kind, "data-column": column.id },
+      button,
+    );
   }
 
   #sortBy(id, falls) {
@@ -136,7 +132,7 @@ export class ListView {
     for (const row of rows) {
       const device = this.#devices.get(row.stream) ?? { row, parts: makeRow(row), words: "" };
       device.row = row;
-      device.words = [row.stream, row.device, row.app, stateWords(stateOf(row)), reasonWords(row.reason)].join(" ").toLowerCase();
+      device.words = wordsOf(row);
       patchRow(device.parts, row, beganMs);
       this.#devices.set(row.stream, device);
     }
@@ -177,7 +173,10 @@ export class ListView {
         compare(a.row.stream, b.row.stream, 1),
     );
     const focused = document.activeElement;
-    setChildren(this.#parts.body, shown.map((device) => device.parts.row));
+    setChildren(
+      this.#parts.body,
+      shown.map((device) => device.parts.row),
+    );
     if (focused !== document.activeElement && focused.isConnected) focused.focus();
     this.#sayNone(shown.length);
   }
@@ -214,49 +213,4 @@ function compare(a, b, turn) {
 function follow(event) {
   if (event.target.closest("a") || String(getSelection()) !== "") return;
   event.target.closest("tr")?.querySelector("a")?.click();
-}
-
-function makeRow(row) {
-  const parts = { row: make("tr", { role: "row" }) };
-  for (const column of COLUMNS) {
-    const role = column.id === "stream" ? "rowheader" : "cell";
-    const tag = column.id === "stream" ? "th" : "td";
-    const kind = column.number ? "number" : "";
-    const cell = make(tag, { role, class: kind, "data-column": column.id, "data-title": column.title });
-    parts[column.id] = cell;
-    parts.row.append(cell);
-  }
-  parts.stream.setAttribute("scope", "row");
-  const link = make("a", { href: `#device=${encodeURIComponent(row.stream)}` }, row.stream);
-  parts.where = make("small");
-  parts.stream.append(link, parts.where);
-  parts.value = make("b");
-  parts.target = make("small");
-  parts.fps.append(parts.value, parts.target);
-  parts.bar = make("span", { class: "bar", "aria-hidden": "true" }, make("i"));
-  parts.position = make("span");
-  parts.split.append(parts.position, parts.bar);
-  return parts;
-}
-
-function patchRow(parts, row, beganMs) {
-  const state = stateOf(row);
-  if (parts.row.dataset.state !== state) {
-    parts.row.dataset.state = state;
-    const words = make("span", {}, stateWords(state));
-    parts.state.replaceChildren(make("span", { class: `state ${state}` }, icon(state), words));
-  }
-  setText(parts.where, [row.device === row.stream ? null : row.device, row.app].filter(Boolean).join(" · "));
-  setText(parts.value, fps(row.fps));
-  setText(parts.target, !isKnown(row.target_fps) ? "" : ` of ${number(row.target_fps)}`);
-  const position = row.split;
-  setText(parts.position, isKnown(position) ? `${split(position)} of ${row.tasks}` : UNKNOWN);
-  parts.bar.hidden = !isKnown(position);
-  parts.bar.firstElementChild.style.width = `${(100 * (position ?? 0)) / (row.tasks || 1)}%`;
-  const isLost = state === "lost" && isKnown(row.seen_s);
-  setText(parts.reason, isLost ? `last heard ${clock(beganMs + 1000 * row.seen_s)}` : reasonWords(row.reason));
-  setText(parts.latency, duration(row.latency_p95_s));
-  setText(parts.link, linkRate(row.link_bytes_per_s));
-  setText(parts.lost, number(lostFrames(row)));
-  setText(parts.cloud, duration(row.cloud_s_per_frame));
 }

@@ -54,7 +54,10 @@ export class Picture {
   }
 
   #build() {
-    const image = make("img", { alt: "Newest picture of the device, with what its tasks drew on it", hidden: "" });
+    const image = make("img", {
+      alt: "Newest picture of the device, with what its tasks drew on it",
+      hidden: "",
+    });
     const words = make("p", { class: "soft" }, "Waiting for a picture");
     const pause = make("button", { type: "button" }, this.#isPaused ? "Play" : "Pause");
     pause.addEventListener("click", () => {
@@ -63,13 +66,24 @@ export class Picture {
       this.#go();
     });
     const head = make("figcaption", {}, make("h2", {}, "Picture"), pause);
-    const figure = make("figure", { class: "picture panel" }, head, make("div", { class: "frame" }, image, words));
+    const figure = make(
+      "figure",
+      { class: "picture panel" },
+      head,
+      make("div", { class: "frame" }, image, words),
+    );
     return { figure, image, words };
   }
 
   get #isWanted() {
     // While it is paused, the first picture still comes.
-    return this.#isSeen && this.#isConnected && !document.hidden && !this.#stop.signal.aborted && !(this.#isPaused && this.#after !== null);
+    return (
+      this.#isSeen &&
+      this.#isConnected &&
+      !document.hidden &&
+      !this.#stop.signal.aborted &&
+      !(this.#isPaused && this.#after !== null)
+    );
   }
 
   #go = async () => {
@@ -86,7 +100,10 @@ export class Picture {
   async #next() {
     const began = performance.now();
     try {
-      const answer = await ask(`${this.#path}${this.#after === null ? "" : `?after=${this.#after}`}`, { signal: this.#stop.signal });
+      const answer = await ask(
+        `${this.#path}${this.#after === null ? "" : `?after=${this.#after}`}`,
+        { signal: this.#stop.signal },
+      );
       if (answer.status === 200) await this.#show(answer);
     } catch (error) {
       if (this.#stop.signal.aborted) return 0;

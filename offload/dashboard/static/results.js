@@ -67,11 +67,29 @@ export class Results {
     });
     const where = make("span", { class: "soft", role: "status" });
     const downloads = ["csv", "jsonl"].map((kind) =>
-      make("a", { href: `${this.#path}.${kind}`, download: "" }, `Download ${kind === "csv" ? "CSV" : "JSON lines"}`),
+      make(
+        "a",
+        { href: `${this.#path}.${kind}`, download: "" },
+        `Download ${kind === "csv" ? "CSV" : "JSON lines"}`,
+      ),
     );
-    const tools = make("div", { class: "row tools" }, newer, older, where, make("span", { class: "row downloads" }, ...downloads));
+    const tools = make(
+      "div",
+      { class: "row tools" },
+      newer,
+      older,
+      where,
+      make("span", { class: "row downloads" }, ...downloads),
+    );
     const words = make("p", { class: "soft", hidden: "" });
-    const section = make("section", { class: "panel results", "aria-labelledby": "results-title" }, make("h2", { id: "results-title" }, "Results"), tools, words, table.box);
+    const section = make(
+      "section",
+      { class: "panel results", "aria-labelledby": "results-title" },
+      make("h2", { id: "results-title" }, "Results"),
+      tools,
+      words,
+      table.box,
+    );
     return { section, table, newer, older, where, tools, words };
   }
 
@@ -100,7 +118,12 @@ export class Results {
     const isEmpty = rows.length === 0 && this.#pages.length === 0;
     tools.hidden = table.box.hidden = isEmpty;
     words.hidden = !isEmpty;
-    setText(words, kept ? "There are no results yet." : "This server keeps no results: it was started with --results none.");
+    setText(
+      words,
+      kept
+        ? "There are no results yet."
+        : "This server keeps no results: it was started with --results none.",
+    );
     const shown = rows.slice(0, PAGE_ROWS);
     this.#next = rows.length > PAGE_ROWS ? shown.at(-1).seq : next;
     newer.setAttribute("aria-disabled", String(this.#pages.length === 0));

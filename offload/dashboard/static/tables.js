@@ -5,7 +5,16 @@ import { clock, duration, elapsed, fps, isKnown, number, percent } from "./forma
 
 /** What the scheduler expects of each split. */
 export class ForecastTable {
-  #table = makeTable("What each split would give", ["Split", "Device runs up to", "FPS at most", "Limit", "Device", "Link", "Cloud", "Sent as"]);
+  #table = makeTable("What each split would give", [
+    "Split",
+    "Device runs up to",
+    "FPS at most",
+    "Limit",
+    "Device",
+    "Link",
+    "Cloud",
+    "Sent as",
+  ]);
   #tasks;
   #words = make("p", { class: "soft" });
 
@@ -21,7 +30,12 @@ export class ForecastTable {
    */
   update(forecasts, row) {
     this.#table.box.hidden = forecasts.length === 0;
-    setText(this.#words, forecasts.length === 0 ? "Nothing is forecast: the scheduler does so in automatic mode, after some frames." : "Seconds are of one frame. The best encoding of each split is taken.");
+    setText(
+      this.#words,
+      forecasts.length === 0
+        ? "Nothing is forecast: the scheduler does so in automatic mode, after some frames."
+        : "Seconds are of one frame. The best encoding of each split is taken.",
+    );
     const rows = forecasts.map((each) => this.#row(each, row));
     setRows(this.#table.body, rows);
     [...this.#table.body.children].forEach((line, i) => {
@@ -49,12 +63,21 @@ export class ForecastTable {
 
 // A mean split of 3.4 is frames at 3 and at 4: six of ten, and four.
 function presentPart(split, position) {
-  return isKnown(position) ? Math.round(100 * Math.max(0, 1 - Math.abs(position - split))) / 100 : 0;
+  return isKnown(position)
+    ? Math.round(100 * Math.max(0, 1 - Math.abs(position - split))) / 100
+    : 0;
 }
 
 /** What each task took on either side. */
 export class TaskTable {
-  #table = makeTable("Tasks", ["Task", "Now on the device", "Device per run", "Device runs", "Cloud per run", "Cloud runs"]);
+  #table = makeTable("Tasks", [
+    "Task",
+    "Now on the device",
+    "Device per run",
+    "Device runs",
+    "Cloud per run",
+    "Cloud runs",
+  ]);
 
   constructor() {
     this.node = panel("tasks", "Tasks", this.#table.box);
@@ -94,7 +117,12 @@ export class Notices {
   /** @param {import("./chart.js").Context} context */
   constructor(context) {
     this.#context = context;
-    const box = make("div", { class: "scroll", role: "group", tabindex: "0", "aria-label": "Events, newest first" }, this.#words, this.#list);
+    const box = make(
+      "div",
+      { class: "scroll", role: "group", tabindex: "0", "aria-label": "Events, newest first" },
+      this.#words,
+      this.#list,
+    );
     this.node = panel("events", "Events", box);
   }
 
@@ -127,5 +155,10 @@ export class Notices {
 
 function panel(id, title, ...children) {
   const heading = make("h2", { id: `${id}-title` }, title);
-  return make("section", { class: `panel ${id}`, "aria-labelledby": `${id}-title` }, heading, ...children);
+  return make(
+    "section",
+    { class: `panel ${id}`, "aria-labelledby": `${id}-title` },
+    heading,
+    ...children,
+  );
 }

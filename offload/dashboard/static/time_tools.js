@@ -15,9 +15,19 @@ const SPANS = [
  */
 export function timeTools(viewport, context) {
   const buttons = context.live ? spanButtons(viewport) : zoomButtons(viewport, context);
-  const group = make("div", { class: "row group", role: "group", "aria-label": "Time shown" }, ...buttons.map((each) => each.node));
+  const group = make(
+    "div",
+    { class: "row group", role: "group", "aria-label": "Time shown" },
+    ...buttons.map((each) => each.node),
+  );
   const hint = context.live ? "" : "Drag over a chart to look closer.";
-  const node = make("div", { class: "time-tools" }, make("h2", { id: "time-title" }, "Over time"), make("span", { class: "soft hint" }, hint), group);
+  const node = make(
+    "div",
+    { class: "time-tools" },
+    make("h2", { id: "time-title" }, "Over time"),
+    make("span", { class: "soft hint" }, hint),
+    group,
+  );
   return { node, update: () => buttons.forEach((each) => each.update()) };
 }
 
@@ -25,7 +35,10 @@ function spanButtons(viewport) {
   return SPANS.map(({ spanS, words }) => {
     const node = make("button", { type: "button" }, words);
     node.addEventListener("click", () => viewport.show(spanS));
-    return { node, update: () => setAttribute(node, "aria-pressed", String(viewport.spanS === spanS)) };
+    return {
+      node,
+      update: () => setAttribute(node, "aria-pressed", String(viewport.spanS === spanS)),
+    };
   });
 }
 
@@ -41,13 +54,18 @@ function zoomButtons(viewport, context) {
     const node = make("button", { type: "button" }, words);
     node.addEventListener("click", () => {
       const [begin, end] = viewport.range(context.series, context.now());
-      viewport.zoom(...within(begin + from * (end - begin), end + to * (end - begin), context.series));
+      viewport.zoom(
+        ...within(begin + from * (end - begin), end + to * (end - begin), context.series),
+      );
     });
     return { node, update: () => {} };
   });
   const reset = make("button", { type: "button" }, "Reset zoom");
   reset.addEventListener("click", () => viewport.reset());
-  return [...moves, { node: reset, update: () => setAttribute(reset, "aria-disabled", String(!viewport.isZoomed)) }];
+  return [
+    ...moves,
+    { node: reset, update: () => setAttribute(reset, "aria-disabled", String(!viewport.isZoomed)) },
+  ];
 }
 
 // Moves a span back into the run, as long as it is.

@@ -15,9 +15,19 @@ export class Trail {
   #endTheme;
 
   constructor() {
-    const canvas = make("canvas", { width: String(WIDTH), height: String(WIDTH * USUAL_PARTS), role: "img" });
+    const canvas = make("canvas", {
+      width: String(WIDTH),
+      height: String(WIDTH * USUAL_PARTS),
+      role: "img",
+    });
     const words = make("p", { class: "soft" });
-    const figure = make("figure", { class: "trail panel" }, make("figcaption", {}, make("h2", {}, "Trail")), canvas, words);
+    const figure = make(
+      "figure",
+      { class: "trail panel" },
+      make("figcaption", {}, make("h2", {}, "Trail")),
+      canvas,
+      words,
+    );
     figure.hidden = true;
     this.#parts = { figure, canvas, words };
     this.node = figure;
@@ -26,7 +36,9 @@ export class Trail {
 
   /** @param {{value: any}[]} rows  results, newest first */
   update(rows) {
-    const found = rows.map(({ value }) => value).filter((each) => isKnown(each?.x) && isKnown(each?.y));
+    const found = rows
+      .map(({ value }) => value)
+      .filter((each) => isKnown(each?.x) && isKnown(each?.y));
     this.#points = found.map(({ x, y }) => ({ x, y })).reverse();
     this.#parts.figure.hidden = this.#points.length === 0;
     if (this.#points.length > 0) this.#draw();

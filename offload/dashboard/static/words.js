@@ -53,9 +53,12 @@ export function reasonWords(reason) {
  */
 export function reasonSentence(row) {
   if (row.ended) return "The run has ended; what is shown is how it stood last.";
-  if (!row.connected) return "The device is not connected. It tries again by itself; what is shown is from before.";
-  if (row.mode === "client_only") return "All tasks run on the device: it was started without a cloud.";
-  if (row.mode === "manual") return "Manual mode: the split is the one that the device was started with.";
+  if (!row.connected)
+    return "The device is not connected. It tries again by itself; what is shown is from before.";
+  if (row.mode === "client_only")
+    return "All tasks run on the device: it was started without a cloud.";
+  if (row.mode === "manual")
+    return "Manual mode: the split is the one that the device was started with.";
   if (row.reason === "pinned" && typeof row.pinned === "number") {
     return `The split is pinned to ${split(row.pinned)}: the scheduler leaves it there until it is released.`;
   }
