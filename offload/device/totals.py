@@ -111,6 +111,11 @@ class RunTotals:
         self.costs = list(self._tasks.values())
 
     @property
+    def tasks(self) -> Sequence[str]:
+        """The tasks' names in order."""
+        return list(self._tasks)
+
+    @property
     def completed(self) -> int:
         """Frames that ended with a result."""
         return self.outcomes[Outcome.RESULT]
