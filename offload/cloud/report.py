@@ -55,10 +55,15 @@ class StreamCounts:
         self.first_s = now if self.first_s is None else self.first_s
         self.last_s = now
 
-    def report(self) -> dict[str, object]:
-        """Return the stream's part of the summary."""
+    @property
+    def fps(self) -> float:
+        """Frames with a result, or filtered, per second from the first to the last."""
         finished = self.outcomes[Outcome.RESULT] + self.outcomes[Outcome.FILTERED]
         lasted_s = self.last_s - self.first_s if self.first_s is not None else 0.0
+        return finished / lasted_s if lasted_s > 0 else 0.0
+
+    def report(self) -> dict[str, object]:
+        """Return the stream's part of the summary."""
         return {
             "stream": self.stream,
             "device": self.device,
@@ -71,7 +76,7 @@ class StreamCounts:
             "next_seq": self.next_seq,
             "pictures": self.pictures,
             "cloud_task_s": self.cloud_task_s,
-            "fps": finished / lasted_s if lasted_s > 0 else 0.0,
+            "fps": self.fps,
         }
 
 
@@ -110,9 +115,13 @@ class Tally:
                 {"streams": 1, **{name: cast("int", report[name]) for name in _SUMMED}}
             )
 
+    def listed(self) -> list[StreamCounts]:
+        """Return the counts of each stream that is listed."""
+        return list(self._counts.values())
+
     def streams(self) -> list[dict[str, object]]:
         """Return the part of each stream that is listed."""
-        return [each.report() for each in self._counts.values()]
+        return [each.report() for each in self.listed()]
 
     def totals(self) -> dict[str, object]:
         """Return what all streams add up to, listed or not; one that came back counts twice."""
