@@ -33,7 +33,7 @@ USUAL_COLUMNS: Final = 80
 USUAL_LINES: Final = 24
 
 # What is written without a line break is kept until it comes, but no more than this.
-MAX_UNFINISHED_CHARACTERS: Final = 10_000
+MAX_UNFINISHED_CHARACTERS: Final = 2_000
 
 # To the end of the screen. The cursor is at the upper left of what is shown.
 ERASE: Final = "\r\x1b[J"

@@ -57,7 +57,7 @@ UNICODE_SIGNS: Final = Signs(
     met="✓",
     missed="!",
     far_off="✗",
-    unknown="–",  # noqa: RUF001  # a dash, and no minus
+    unknown="—",
     cut="…",
 )
 ASCII_SIGNS: Final = Signs(
