@@ -120,6 +120,11 @@ PURE: Final = (
     "scheduler.py",
     *(f"offload/{name}.py" for name in ("errors", "sizes", "throttle")),
     *(f"offload/{name}/*" for name in ("messages", "wire", "scheduling", "session")),
+    *(
+        f"offload/console/{name}.py"
+        for name in ("__init__", "text", "figures", "table", "device_line", "server_rows")
+    ),
+    *("offload/device/final_table.py", "offload/cloud/final_table.py"),
     *(f"offload/telemetry/{name}.py" for name in ("__init__", "events", "form", "history")),
     *(f"offload/telemetry/{name}.py" for name in ("stream_history", "samples", "notices")),
     *(f"offload/dashboard/{name}.py" for name in ("visitors", "sign_in_limits", "form")),

@@ -104,11 +104,10 @@ def _rate(sample: Sampled, look: Look) -> Line:
 
 
 def _link_fields(sample: Sampled, look: Look) -> list[Field]:
-    carried = (
-        look.signs.unknown if sample.link_bytes_per_s is None else rate(sample.link_bytes_per_s)
-    )
+    known = sample.link_bytes_per_s
+    carried = look.signs.unknown if known is None else f"{rate(known):<11}"
     return [
-        _labelled(8, "link", f"{carried:<11}"),
+        _labelled(8, "link", carried),
         Field(rank=10, spans=(Span(text=f"{sample.in_flight:>2} in flight"),)),
     ]
 

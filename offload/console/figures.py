@@ -24,8 +24,8 @@ FIRST_FRAMES: Final = "cold_start"
 REASONS: Final[Mapping[str, str]] = {
     FIRST_FRAMES: "getting started",
     "settled": "settled",
-    "moved_more_device": "moving to the device",
-    "moved_more_cloud": "moving to the cloud",
+    "moved_more_device": "moved to the device",
+    "moved_more_cloud": "moved to the cloud",
     "held_hysteresis": "no better split",
     "held_latency": "held by the latency limit",
     "source_limited": "source gives no more",

@@ -11,8 +11,9 @@ from offload.console.text import MARGIN, Line, Look, Span, Tone, cells, cut, cut
 
 GAP_CELLS: Final = 2
 
-# Names are as long as their owners like; a column of them is not.
-MAX_COLUMN_CELLS: Final = 32
+# Names are as long as their owners like; a column of them is not. A UUID, which a stream is named
+# by unless its user says otherwise, fits.
+MAX_COLUMN_CELLS: Final = 36
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,9 +54,14 @@ class TerminalView:
         self._terminal = LiveTerminal(output)
 
     def close(self, table: Table | None = None) -> None:
-        """Take away what is live and leave ``table`` in its place; the second time do nothing."""
-        picture = None if table is None else partial(_table_picture, table, self._look)
-        self._terminal.close(picture)
+        """Take away what is live, and leave ``table`` in its place if it has rows.
+
+        The second time nothing happens.
+        """
+        if table is None or not table.rows:
+            self._terminal.close()
+        else:
+            self._terminal.close(partial(_table_picture, table, self._look))
 
 
 class DeviceView(TerminalView):
@@ -170,7 +175,7 @@ def _device_state(state: DeviceState | None, event: TelemetryEvent) -> DeviceSta
 
 def _table_picture(table: Table, look: Look, size: os.terminal_size) -> list[str]:
     lines = table_lines(table, width=size.columns - SPARE_COLUMNS, look=look)
-    return [painted(each, look) for each in lines]
+    return ["", *(painted(each, look) for each in lines)]
 
 
 def _device_picture(state: DeviceState, look: Look, size: os.terminal_size) -> list[str]:

@@ -78,6 +78,8 @@ def sampled(**changes: Any) -> Sampled:
         "machine_part": 0.2,
         "memory_bytes": 80_000_000,
         "temperature_c": None,
+        "missed": None,
+        "newest_age_s": None,
         "cloud_load": 0.1,
         "forecasts": (),
     }
