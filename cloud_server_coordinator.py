@@ -27,6 +27,7 @@ from offload.cloud.acknowledging import acknowledgements
 from offload.cloud.admission import Admission, allow_open_files
 from offload.cloud.device_link import Client, DeviceLink
 from offload.cloud.event_log import EventLog
+from offload.cloud.final_table import final_table
 from offload.cloud.frame_memory import FrameMemory
 from offload.cloud.keeping import Keeper, Keepers, kept_name
 from offload.cloud.keyed_locks import KeyedLocks
@@ -45,6 +46,7 @@ from offload.cloud.telemetry import DeviceTelemetry, ServerTelemetry
 from offload.cloud.transport import log_failure
 from offload.cloud.waiting import WaitingFrames
 from offload.collector import collect_rarely
+from offload.console.views import ServerView, live_server_view
 from offload.errors import AuthError, OffloadError, RemoteProtocolError, TaskError
 from offload.executors.cloud_frame import CloudFrame
 from offload.executors.opencv import share_processors
@@ -262,9 +264,10 @@ class CloudServer:
 
     Args:
         setup: What the user asked for, and what was loaded for it.
+        view: What shows on a terminal how the devices go; None where there is none.
     """
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, view: ServerView | None) -> None:
         """Prepare; nothing listens yet."""
         options, apps = setup.options, setup.apps
         self._options = options
@@ -303,6 +306,9 @@ class CloudServer:
         self._trace = setup.trace
         if setup.trace is not None:
             self._telemetry.add_view(setup.trace)
+        self._view = view
+        if view is not None:
+            self._telemetry.add_view(view)
         self._stop = asyncio.Event()
         self._signals = 0
 
@@ -367,6 +373,8 @@ class CloudServer:
             await self._page.close()
         self._links.refusals.look(math.inf)
         write_summary(self._options.summary, self._summary())
+        if self._view is not None:
+            self._view.close(final_table(self._streams.tally.listed()))
         if unwritten or not drained:
             # A task or a disk hangs, and would hold up the end of the process for ever.
             logging.shutdown()
@@ -447,6 +455,7 @@ class CloudServer:
         self._signals += 1
         if self._signals > 1:
             logger.warning("interrupted")
+            logging.shutdown()
             os._exit(130)
         self._stop.set()
 
@@ -733,7 +742,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         setup = set_up(sys.argv[1:] if arguments is None else arguments, os.environ)
         end_with_any_thread()
-        return asyncio.run(CloudServer(setup).run())
+        view = live_server_view(sys.stderr, os.environ)
+        try:
+            return asyncio.run(CloudServer(setup, view).run())
+        finally:
+            if view is not None:
+                view.close()
     except OffloadError as error:
         return report_error(error)
     except KeyboardInterrupt:

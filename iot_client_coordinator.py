@@ -24,6 +24,7 @@ from typing import Final
 from offload import __version__
 from offload.arguments import check_writable, report_error, write_summary
 from offload.collector import collect_rarely
+from offload.console.views import DeviceView, live_device_view
 from offload.device.capture import Capture, Captured, Overload
 from offload.device.choosing import Choosing
 from offload.device.delivery import Delivery, open_local, open_uplink
@@ -31,6 +32,7 @@ from offload.device.display import Display, check_screen
 from offload.device.drain import Drain, Interrupted
 from offload.device.ending import check_ended_well, say_what_is_kept
 from offload.device.event_log import EventLog
+from offload.device.final_table import final_table
 from offload.device.local_delivery import LocalDelivery
 from offload.device.options import Mode, Options, check_fits, parse
 from offload.device.pictures import PictureRate
@@ -80,9 +82,11 @@ class DeviceRun:
     Args:
         options: What the user asked for.
         app: The pipeline to run.
+        view: What shows on a terminal how the run goes, in the place of progress lines; None where
+            there is none.
     """
 
-    def __init__(self, options: Options, app: App) -> None:
+    def __init__(self, options: Options, app: App, view: DeviceView | None) -> None:
         """Prepare; nothing is opened yet."""
         self._options = options
         self._app = app
@@ -94,7 +98,11 @@ class DeviceRun:
         self._display: Display | None = None
         self._choosing = Choosing(app.pipeline, options)
         self._steering: DeviceSteering | None = None
-        self._recorder = Recorder([EventLog(report_every_s=options.report_every_s)])
+        self._view = view
+        report_every_s = options.report_every_s if view is None else math.inf
+        self._recorder = Recorder([EventLog(report_every_s=report_every_s)])
+        if view is not None:
+            self._recorder.add(view)
         self._trace = None if options.trace is None else open_trace(options.trace)
         if self._trace is not None:
             self._recorder.add(self._trace)
@@ -577,6 +585,8 @@ class DeviceRun:
         )
         for task, number in self._totals.failures.items():
             logger.warning("frames_failed", extra={"frames": number, "task": task})
+        if self._view is not None:
+            self._view.close(final_table(report))
 
     @property
     def _captures(self) -> Capture:
@@ -616,10 +626,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         check_writable(options.summary)
         end_with_any_thread()
-        run = DeviceRun(options, app)
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, run.drain.interrupt)
-        return run.run()
+        view = live_device_view(sys.stderr, os.environ)
+        try:
+            run = DeviceRun(options, app, view)
+            for each in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(each, run.drain.interrupt)
+            return run.run()
+        finally:
+            if view is not None:
+                view.close()
     except OffloadError as error:
         return report_error(error)
     except (Interrupted, KeyboardInterrupt):
