@@ -128,6 +128,8 @@ PURE: Final = (
     *(f"offload/telemetry/{name}.py" for name in ("__init__", "events", "form", "history")),
     *(f"offload/telemetry/{name}.py" for name in ("stream_history", "samples", "notices")),
     *(f"offload/dashboard/{name}.py" for name in ("visitors", "sign_in_limits", "form")),
+    *(f"offload/metrics/{name}.py" for name in ("__init__", "address", "families", "device")),
+    *(f"offload/metrics/{name}.py" for name in ("device_families", "server_families")),
     *(f"offload/values/{name}.py" for name in ("__init__", "form", "unpacking", "encodings")),
     *(f"offload/device/{name}.py" for name in ("outbox", "totals", "link", "pictures")),
     *("offload/device/encoding_choice.py", "offload/device/steering.py"),
@@ -148,6 +150,7 @@ RULES: Final[Sequence[Rule]] = (
         files=(
             "offload/transport.py",
             "offload/emulation/local/probe_traffic.py",
+            "offload/metrics/endpoint.py",
             "cloud_server_coordinator.py",
             "benchmarks/peer_*.py",
             "benchmarks/relayed.py",
@@ -216,6 +219,16 @@ RULES: Final[Sequence[Rule]] = (
             "tests/*",
         ),
         reason="pictures are the apps' business, and how they travel that of encodings",
+    ),
+    OnlyIn(
+        modules=("prometheus_client", "offload.metrics.exposition"),
+        files=("offload/metrics/exposition.py", "offload/metrics/endpoint.py", "tests/*"),
+        reason="it is an extra, and a device pays for it when it is asked for metrics, not before",
+    ),
+    OnlyIn(
+        modules=("offload.metrics.endpoint",),
+        files=("offload/metrics/__init__.py", "tests/*"),
+        reason="it loads the extra, so it is imported where one is asked for",
     ),
     OnlyIn(
         modules=("zlib",),
@@ -478,6 +491,10 @@ def test_the_project_itself_is_what_is_searched() -> None:
         ("offload/emulation/local/entering.py", "from offload.errors import EmulationError"),
         ("offload/device/uplink.py", "from offload.emulation import experiment"),
         ("offload/emulation/rendering/links.py", "from subprocess import run"),
+        ("offload/metrics/device.py", "import prometheus_client"),
+        ("offload/metrics/server.py", "from offload.metrics.exposition import PageWriter"),
+        ("iot_client_coordinator.py", "from offload.metrics.endpoint import MetricsEndpoint"),
+        ("offload/metrics/families.py", "import threading"),
     ],
 )
 def test_a_forbidden_import_is_named_with_its_file_and_line(
@@ -503,6 +520,8 @@ def test_a_forbidden_import_is_named_with_its_file_and_line(
         ("offload/emulation/links/link_model.py", "from random import Random"),
         ("offload/emulation/rendering/text.py", "def f():\n    import yaml"),
         ("offload/values/encodings.py", "def f():\n    import cv2, zlib"),
+        ("offload/metrics/exposition.py", "from prometheus_client import Metric"),
+        ("offload/metrics/__init__.py", "def f():\n    from offload.metrics import endpoint"),
         ("offload/loading.py", "from task_interface import Pipeline"),
         ("offload/session/core.py", "from .. import wire\nfrom ..messages import Outcome"),
         ("offload/executors/cloud_frame.py", "from task_interface import BoundPipeline"),

@@ -1,0 +1,33 @@
+"""Where metrics are served, as the user says it."""
+
+import argparse
+
+import pytest
+
+from offload.metrics.address import MetricsAddress, metrics_address
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("9464", "127.0.0.1", 9464),
+        ("0", "127.0.0.1", 0),
+        ("0.0.0.0:9464", "0.0.0.0", 9464),
+        ("gate.example:65535", "gate.example", 65535),
+        ("[::]:9464", "::", 9464),
+        ("[fe80::1%eth0]:9464", "fe80::1%eth0", 9464),
+    ],
+)
+def test_a_port_alone_is_of_this_machine_and_an_address_may_stand_before_it(
+    text: str, host: str, port: int
+) -> None:
+    assert metrics_address(text) == MetricsAddress(host=host, port=port)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "-1", "65536", "999999", ":9464", "::1:9464", "::", "[::1]", "host:", "http://x:1"],
+)
+def test_what_is_no_port_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="is not a port from 0 to 65535"):
+        metrics_address(text)
