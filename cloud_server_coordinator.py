@@ -697,6 +697,7 @@ class CloudServer:
             del self._stream_of[link]
             self._forget_link(link)
         self._streams.close(stream)
+        self._telemetry.look_last(stream)
         logger.info("stream_ended", extra=stream.counts.report())
         self._recorder.record(StreamEnded(at_s=self._recorder.now(), stream=stream.name))
 

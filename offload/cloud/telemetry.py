@@ -145,6 +145,11 @@ class ServerTelemetry:
             )
         )
 
+    def look_last(self, stream: SampledStream) -> None:
+        """Record how a stream went that is complete: it may have been shorter than a period."""
+        if self.is_wanted:
+            self._recorder.record(_stream_sampled(stream, self._recorder.now()))
+
 
 def _stream_sampled(stream: SampledStream, at_s: float) -> StreamSampled:
     counts = stream.counts
