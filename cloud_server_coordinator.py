@@ -74,6 +74,7 @@ from offload.messages import (
     SteeringState,
     StreamSteering,
 )
+from offload.metrics import open_server_endpoint
 from offload.results import unpack_state
 from offload.results.writer import Finished, no_state
 from offload.session import CloudEvent, OpenRequested
@@ -309,6 +310,15 @@ class CloudServer:
         self._view = view
         if view is not None:
             self._telemetry.add_view(view)
+        self._endpoint = (
+            None
+            if options.metrics is None
+            else open_server_endpoint(
+                options.metrics,
+                add_view=self._telemetry.add_view,
+                max_streams=options.max_clients,
+            )
+        )
         self._stop = asyncio.Event()
         self._signals = 0
 
@@ -383,6 +393,8 @@ class CloudServer:
         self._store.close()
         if self._trace is not None:
             self._trace.close()
+        if self._endpoint is not None:
+            self._endpoint.close()
         return 0
 
     def _beginning(self, listening: tuple[str, ...]) -> ServerBegan:

@@ -50,6 +50,7 @@ from offload.load import LoadMeter
 from offload.loading import App, load_app
 from offload.logs import Mishaps, end_with_any_thread
 from offload.messages import SAMPLED, Control, Open, Outcome, OutcomeRange, Welcome
+from offload.metrics import open_device_endpoint
 from offload.results import unpack_state
 from offload.results.writer import Finished, Snapshot, no_state, settle
 from offload.telemetry.events import SAMPLE_PERIOD_S, RunBegan, RunEnded, TaskFailed
@@ -58,6 +59,7 @@ from offload.telemetry.reasons import ReasonWatch
 from offload.telemetry.recorder import Recorder
 from offload.telemetry.trace import open_trace
 from offload.transport import machine_name
+from scheduler import Reason
 from task_interface import BoundPipeline, BoundSource, Context, Pipeline, nobody_looks
 
 logger = logging.getLogger("device")
@@ -103,6 +105,13 @@ class DeviceRun:
         self._recorder = Recorder([EventLog(report_every_s=report_every_s)])
         if view is not None:
             self._recorder.add(view)
+        self._endpoint = (
+            None
+            if options.metrics is None
+            else open_device_endpoint(
+                options.metrics, add_view=self._recorder.add, reasons=tuple(Reason)
+            )
+        )
         self._trace = None if options.trace is None else open_trace(options.trace)
         if self._trace is not None:
             self._recorder.add(self._trace)
@@ -172,6 +181,8 @@ class DeviceRun:
             self._report_end()
             if self._trace is not None:
                 self._trace.close()
+            if self._endpoint is not None:
+                self._endpoint.close()
 
     def _stop_capture(self) -> None:
         if self._capture is not None:

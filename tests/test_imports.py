@@ -629,3 +629,11 @@ def test_tracking_a_ball_loads_nothing_heavy(tmp_path: Path) -> None:
     loaded = loaded_by(tmp_path, "--source", "synthetic", "--frames", "3", "--results", "none")
     assert "cv2" in loaded
     assert found_within(loaded, *HEAVY, *EXTRAS) == []
+
+
+@pytest.mark.integration
+def test_what_serves_metrics_is_loaded_when_they_are_asked_for(tmp_path: Path) -> None:
+    app = write_app(tmp_path, "quiet", QUIET_APP)
+    loaded = loaded_by(tmp_path, "--app", app, "--metrics-port", "0")
+    assert found_within(loaded, "prometheus_client")
+    assert found_within(loaded, "asyncio", "sqlite3", "imutils", "cv2", "offload.cloud") == []

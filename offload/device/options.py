@@ -27,6 +27,7 @@ from offload.device.capture import Limit, Overload
 from offload.device.encoding_choice import EncodingMode
 from offload.errors import ConfigurationError
 from offload.logs import set_up_logs
+from offload.metrics.address import METRICS_HELP, MetricsAddress, metrics_address
 from offload.servers import Server, add_host_option, add_tls_options, check_tls, read_servers
 
 # More frames in flight than this buy no throughput on any link, only latency and memory.
@@ -114,6 +115,7 @@ class Options:
     report_every_s: float
     summary: str | None
     trace: Path | None
+    metrics: MetricsAddress | None
 
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
@@ -171,6 +173,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         report_every_s=parsed.report_every,
         summary=parsed.summary,
         trace=parsed.trace,
+        metrics=parsed.metrics_port,
     )
 
 
@@ -265,6 +268,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         help="how long to keep reconnecting (default: 30 at start, for ever once connected)",
     )
     add("--report-every", type=positive, default=3.0, metavar="S", help="default: 3")
+    add("--metrics-port", type=metrics_address, metavar="[ADDR:]P", help=METRICS_HELP)
     add_common_options(parser, environment)
     return parser
 
