@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -27,7 +28,6 @@ from offload.cloud.acknowledging import acknowledgements
 from offload.cloud.admission import Admission, allow_open_files
 from offload.cloud.device_link import Client, DeviceLink
 from offload.cloud.event_log import EventLog
-from offload.cloud.final_table import final_table
 from offload.cloud.frame_memory import FrameMemory
 from offload.cloud.keeping import Keeper, Keepers, kept_name
 from offload.cloud.keyed_locks import KeyedLocks
@@ -44,9 +44,9 @@ from offload.cloud.stored_frames import StoredFrames
 from offload.cloud.stream_table import StreamTable
 from offload.cloud.telemetry import DeviceTelemetry, ServerTelemetry
 from offload.cloud.transport import log_failure
+from offload.cloud.views import ServerViews
 from offload.cloud.waiting import WaitingFrames
 from offload.collector import collect_rarely
-from offload.console.views import ServerView, live_server_view
 from offload.errors import AuthError, OffloadError, RemoteProtocolError, TaskError
 from offload.executors.cloud_frame import CloudFrame
 from offload.executors.opencv import share_processors
@@ -74,7 +74,6 @@ from offload.messages import (
     SteeringState,
     StreamSteering,
 )
-from offload.metrics import open_server_endpoint
 from offload.results import unpack_state
 from offload.results.writer import Finished, no_state
 from offload.session import CloudEvent, OpenRequested
@@ -265,10 +264,12 @@ class CloudServer:
 
     Args:
         setup: What the user asked for, and what was loaded for it.
-        view: What shows on a terminal how the devices go; None where there is none.
+
+    Attributes:
+        views: What looks at its events, to be closed when it is over.
     """
 
-    def __init__(self, setup: Setup, view: ServerView | None) -> None:
+    def __init__(self, setup: Setup) -> None:
         """Prepare; nothing listens yet."""
         options, apps = setup.options, setup.apps
         self._options = options
@@ -304,21 +305,7 @@ class CloudServer:
         self._pictures = PictureWatch(always_fps=options.watch_fps, ask=self._ask_for_pictures)
         self._setup = setup
         self._page: Page | None = None
-        self._trace = setup.trace
-        if setup.trace is not None:
-            self._telemetry.add_view(setup.trace)
-        self._view = view
-        if view is not None:
-            self._telemetry.add_view(view)
-        self._endpoint = (
-            None
-            if options.metrics is None
-            else open_server_endpoint(
-                options.metrics,
-                add_view=self._telemetry.add_view,
-                max_streams=options.max_clients,
-            )
-        )
+        self.views = ServerViews(options, self._telemetry, environment=os.environ)
         self._stop = asyncio.Event()
         self._signals = 0
 
@@ -383,18 +370,13 @@ class CloudServer:
             await self._page.close()
         self._links.refusals.look(math.inf)
         write_summary(self._options.summary, self._summary())
-        if self._view is not None:
-            self._view.close(final_table(self._streams.tally.listed()))
+        self.views.end(self._streams.tally)
         if unwritten or not drained:
             # A task or a disk hangs, and would hold up the end of the process for ever.
             logging.shutdown()
             os._exit(1)
         self._pool.close()
         self._store.close()
-        if self._trace is not None:
-            self._trace.close()
-        if self._endpoint is not None:
-            self._endpoint.close()
         return 0
 
     def _beginning(self, listening: tuple[str, ...]) -> ServerBegan:
@@ -755,12 +737,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         setup = set_up(sys.argv[1:] if arguments is None else arguments, os.environ)
         end_with_any_thread()
-        view = live_server_view(sys.stderr, os.environ)
-        try:
-            return asyncio.run(CloudServer(setup, view).run())
-        finally:
-            if view is not None:
-                view.close()
+        server = CloudServer(setup)
+        with closing(server.views):
+            return asyncio.run(server.run())
     except OffloadError as error:
         return report_error(error)
     except KeyboardInterrupt:

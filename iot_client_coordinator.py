@@ -17,22 +17,19 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from typing import Final
 
 from offload import __version__
 from offload.arguments import check_writable, report_error, write_summary
 from offload.collector import collect_rarely
-from offload.console.views import DeviceView, live_device_view
 from offload.device.capture import Capture, Captured, Overload
 from offload.device.choosing import Choosing
 from offload.device.delivery import Delivery, open_local, open_uplink
 from offload.device.display import Display, check_screen
 from offload.device.drain import Drain, Interrupted
 from offload.device.ending import check_ended_well, say_what_is_kept
-from offload.device.event_log import EventLog
-from offload.device.final_table import final_table
 from offload.device.local_delivery import LocalDelivery
 from offload.device.options import Mode, Options, check_fits, parse
 from offload.device.pictures import PictureRate
@@ -41,6 +38,7 @@ from offload.device.sampling import Moment, Sampler
 from offload.device.steering import DeviceSteering
 from offload.device.totals import RunTotals
 from offload.device.uplink import LinkState, Uplink
+from offload.device.views import DeviceViews
 from offload.errors import OffloadError, ReportError, TaskError
 from offload.executors.device_frame import DeviceFrame
 from offload.executors.in_order import InOrder
@@ -50,14 +48,11 @@ from offload.load import LoadMeter
 from offload.loading import App, load_app
 from offload.logs import Mishaps, end_with_any_thread
 from offload.messages import SAMPLED, Control, Open, Outcome, OutcomeRange, Welcome
-from offload.metrics import open_device_endpoint
 from offload.results import unpack_state
 from offload.results.writer import Finished, Snapshot, no_state, settle
 from offload.telemetry.events import SAMPLE_PERIOD_S, RunBegan, RunEnded, TaskFailed
 from offload.telemetry.form import to_fields
 from offload.telemetry.reasons import ReasonWatch
-from offload.telemetry.recorder import Recorder
-from offload.telemetry.trace import open_trace
 from offload.transport import machine_name
 from scheduler import Reason
 from task_interface import BoundPipeline, BoundSource, Context, Pipeline, nobody_looks
@@ -84,11 +79,10 @@ class DeviceRun:
     Args:
         options: What the user asked for.
         app: The pipeline to run.
-        view: What shows on a terminal how the run goes, in the place of progress lines; None where
-            there is none.
+        views: What looks at its events.
     """
 
-    def __init__(self, options: Options, app: App, view: DeviceView | None) -> None:
+    def __init__(self, options: Options, app: App, views: DeviceViews) -> None:
         """Prepare; nothing is opened yet."""
         self._options = options
         self._app = app
@@ -100,21 +94,8 @@ class DeviceRun:
         self._display: Display | None = None
         self._choosing = Choosing(app.pipeline, options)
         self._steering: DeviceSteering | None = None
-        self._view = view
-        report_every_s = options.report_every_s if view is None else math.inf
-        self._recorder = Recorder([EventLog(report_every_s=report_every_s)])
-        if view is not None:
-            self._recorder.add(view)
-        self._endpoint = (
-            None
-            if options.metrics is None
-            else open_device_endpoint(
-                options.metrics, add_view=self._recorder.add, reasons=tuple(Reason)
-            )
-        )
-        self._trace = None if options.trace is None else open_trace(options.trace)
-        if self._trace is not None:
-            self._recorder.add(self._trace)
+        self._views = views
+        self._recorder = views.recorder
         self._sampler = Sampler(
             stream=options.stream,
             totals=self._totals,
@@ -179,10 +160,6 @@ class DeviceRun:
                 with suppress(OffloadError):
                     self._absorb()
             self._report_end()
-            if self._trace is not None:
-                self._trace.close()
-            if self._endpoint is not None:
-                self._endpoint.close()
 
     def _stop_capture(self) -> None:
         if self._capture is not None:
@@ -596,8 +573,7 @@ class DeviceRun:
         )
         for task, number in self._totals.failures.items():
             logger.warning("frames_failed", extra={"frames": number, "task": task})
-        if self._view is not None:
-            self._view.close(final_table(report))
+        self._views.end(report)
 
     @property
     def _captures(self) -> Capture:
@@ -637,15 +613,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         check_writable(options.summary)
         end_with_any_thread()
-        view = live_device_view(sys.stderr, os.environ)
-        try:
-            run = DeviceRun(options, app, view)
+        views = DeviceViews(options, reasons=tuple(Reason), environment=os.environ)
+        with closing(views):
+            run = DeviceRun(options, app, views)
             for each in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(each, run.drain.interrupt)
             return run.run()
-        finally:
-            if view is not None:
-                view.close()
     except OffloadError as error:
         return report_error(error)
     except (Interrupted, KeyboardInterrupt):

@@ -19,7 +19,6 @@ from offload.cloud.options import Options, TlsFiles, parse
 from offload.errors import ConfigurationError
 from offload.loading import App, load_app
 from offload.results import ResultsStore, open_results
-from offload.telemetry.trace import TraceWriter, open_trace
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +33,6 @@ class Setup:
         store: Where results are kept.
         access: Who may come in.
         tls: What TLS needs; None to speak without.
-        trace: Where events are written; None for nowhere.
     """
 
     options: Options
@@ -42,7 +40,6 @@ class Setup:
     store: ResultsStore
     access: Access
     tls: ssl.SSLContext | None
-    trace: TraceWriter | None
 
 
 def set_up(arguments: Sequence[str], environment: Mapping[str, str]) -> Setup:
@@ -62,7 +59,6 @@ def set_up(arguments: Sequence[str], environment: Mapping[str, str]) -> Setup:
         store=_open_store(options.results),
         access=Access(tokens),
         tls=tls,
-        trace=None if options.trace is None else open_trace(options.trace),
     )
 
 
