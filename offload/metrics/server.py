@@ -127,7 +127,7 @@ class ServerMetrics:
         self._streams[sample.stream] = _Stream(sample=sample)
 
     def _least_of_interest(self) -> str:
-        """Return the stream that is away for longest; if none is, the one seen longest ago."""
+        """Return a stream whose device is away, if there is one; else the one seen longest ago."""
         return min(
             self._streams,
             key=lambda name: (

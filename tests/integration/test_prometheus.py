@@ -73,8 +73,9 @@ def finish(checked: int) -> int:
 pipeline = Pipeline([Numbers, choose, check, finish])
 """
 
-# These are there only where there is a sensor, or an operator.
-MAY_BE_EMPTY: Final = ("temperature", "pinned_split")
+# These are there only where there is a sensor, an operator, or a message that is large enough to
+# tell what the link carries.
+MAY_BE_EMPTY: Final = ("temperature", "pinned_split", "link_bytes")
 
 TARGET_FPS: Final = 10
 

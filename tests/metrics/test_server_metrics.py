@@ -109,12 +109,12 @@ def test_there_are_never_more_streams_than_there_may_be() -> None:
 
 def test_one_that_is_away_makes_room_for_one_that_is_connected() -> None:
     events = (
-        stream_sampled(stream="long away", at_s=1.0, connected=False),
-        stream_sampled(stream="connected", at_s=2.0),
-        stream_sampled(stream="just away", at_s=3.0, connected=False),
+        stream_sampled(stream="connected", at_s=1.0),
+        stream_sampled(stream="away", at_s=2.0, connected=False),
+        stream_sampled(stream="connected, too", at_s=3.0),
         stream_sampled(stream="new", at_s=4.0),
     )
-    assert streams_after(*events, max_streams=3) == {"connected", "just away", "new"}
+    assert streams_after(*events, max_streams=3) == {"connected", "connected, too", "new"}
 
 
 def test_one_that_is_away_takes_no_room_from_others() -> None:
