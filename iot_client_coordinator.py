@@ -36,6 +36,7 @@ from offload.device.pictures import PictureRate
 from offload.device.report import RunReport
 from offload.device.sampling import Moment, Sampler
 from offload.device.steering import DeviceSteering
+from offload.device.survey import Survey
 from offload.device.totals import RunTotals
 from offload.device.uplink import LinkState, Uplink
 from offload.device.views import DeviceViews
@@ -54,7 +55,7 @@ from offload.telemetry.events import SAMPLE_PERIOD_S, RunBegan, RunEnded, TaskFa
 from offload.telemetry.form import to_fields
 from offload.telemetry.reasons import ReasonWatch
 from offload.transport import machine_name
-from scheduler import Reason
+from scheduler import Forecast, Reason
 from task_interface import BoundPipeline, BoundSource, Context, Pipeline, nobody_looks
 
 logger = logging.getLogger("device")
@@ -104,6 +105,7 @@ class DeviceRun:
             period_s=min(SAMPLE_PERIOD_S, options.report_every_s),
         )
         self._reasons = ReasonWatch()
+        self._survey: Survey | None = None
         # Tasks that may share globals with their source run as they would in a plain loop.
         workers = 1 if app.pipeline.one_at_a_time else options.device_workers
         share_processors(workers)
@@ -243,13 +245,21 @@ class DeviceRun:
         # A user's source may raise anything.
         except Exception as error:
             raise TaskError(declared.name, f"raised {type(error).__name__}: {error}") from error
+        rate_fps = self._options.rate_fps or source.rate_fps
+        if self._options.survey:
+            assert self._choosing.scheduler is not None, "the mode is automatic"
+            self._survey = Survey(
+                self._choosing.scheduler,
+                self._pipeline.splits,
+                is_paced=source.live or rate_fps is not None,
+            )
         default = Overload.NEWEST if source.live else Overload.BLOCK
         return Capture(
             frames,
             start_seq=self._next_seq,
             overload=self._options.overload or default,
             limit=self._options.limit,
-            rate_fps=self._options.rate_fps or source.rate_fps,
+            rate_fps=rate_fps,
             reopen=source.open if source.live else None,
         )
 
@@ -441,6 +451,8 @@ class DeviceRun:
         self._choosing.ran_in_cloud(task_times)
         for delivered in deliveries:
             self._warn_of_failure(delivered.outcome)
+            if self._survey is not None:
+                self._survey.finished(delivered)
             self._totals.finished(delivered)
             if self._uplink is not None:
                 self._choosing.finished(delivered, cloud_load=self._uplink.cloud_load)
@@ -449,8 +461,16 @@ class DeviceRun:
             if self._display.closed and not self.drain.is_wanted:
                 self.drain.begin(why="the window was closed")
         now = time.monotonic()
+        self._follow_survey(now)
         if self._sampler.is_due(now):
             self._sample(now)
+
+    def _follow_survey(self, now: float) -> None:
+        if self._survey is None or self.drain.is_wanted:
+            return
+        self._survey.follow(now, next_seq=self._captures.next_seq)
+        if self._survey.is_over:
+            self.drain.begin(why="every split was tried")
 
     def _warn_of_failure(self, outcome: OutcomeRange) -> None:
         """Say once per task that frames fail; the counts follow at the end."""
@@ -549,7 +569,15 @@ class DeviceRun:
             link=self._link_state,
             load=self._load,
             decisions=scheduler.decisions() if scheduler is not None else (),
+            forecasts=self._forecasts,
         )
+
+    @property
+    def _forecasts(self) -> Sequence[Forecast]:
+        if self._survey is not None:
+            return self._survey.forecasts()
+        scheduler = self._choosing.scheduler
+        return scheduler.forecasts() if scheduler is not None else ()
 
     def _report_end(self) -> None:
         report = self._report_now

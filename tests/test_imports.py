@@ -132,7 +132,7 @@ PURE: Final = (
     *(f"offload/metrics/{name}.py" for name in ("device_families", "server_families")),
     *(f"offload/values/{name}.py" for name in ("__init__", "form", "unpacking", "encodings")),
     *(f"offload/device/{name}.py" for name in ("outbox", "totals", "link", "pictures")),
-    *("offload/device/encoding_choice.py", "offload/device/steering.py"),
+    *(f"offload/device/{name}.py" for name in ("encoding_choice", "steering", "survey")),
     *(f"offload/cloud/{name}.py" for name in ("link_watch", "memory_budget", "picture_watch")),
     *REPORT_VALUES,
     *EXPERIMENT_VALUES,
@@ -290,12 +290,12 @@ RULES: Final[Sequence[Rule]] = (
         allowed=("offload",),
         exceptions=(
             *("offload/loading.py", "offload/executors/*_frame.py"),
-            *("offload/device/feedback.py", "offload/device/choosing.py"),
+            *(f"offload/device/{name}.py" for name in ("feedback", "choosing", "survey")),
         ),
         reason="the package moves bytes and numbers, and knows no tasks and no splits",
     ),
     OfOurs(
-        files=("offload/device/feedback.py", "offload/device/choosing.py"),
+        files=tuple(f"offload/device/{name}.py" for name in ("feedback", "choosing", "survey")),
         allowed=("offload", "scheduler", "task_interface"),
         reason="they ask the scheduler how a pipeline's frames are run, and tell it of them",
     ),

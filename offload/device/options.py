@@ -69,7 +69,7 @@ _NEED_K: Final = (
         "spool_limit",
     ),
     *("tls", "tls_ca", "tls_cert", "tls_key"),
-    "trial",
+    *("trial", "survey"),
 )
 
 
@@ -104,6 +104,7 @@ class Options:
     stream: str
     stream_is_named: bool
     trial: bool
+    survey: bool
     spool: Path | None
     spool_limit: int
     tls: bool
@@ -162,6 +163,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         stream=parsed.stream or str(uuid.uuid4()),
         stream_is_named=parsed.stream is not None,
         trial=bool(parsed.trial),
+        survey=bool(parsed.survey),
         spool=parsed.spool,
         spool_limit=DEFAULT_SPOOL_BYTES if parsed.spool_limit is None else parsed.spool_limit,
         tls=bool(parsed.tls),
@@ -216,6 +218,8 @@ def _check_companions(parsed: argparse.Namespace) -> None:
         raise ConfigurationError(
             "--max-latency goes with FPS: without a target nothing moves; see --help"
         )
+    if parsed.survey and parsed.fps is None:
+        raise ConfigurationError("--survey goes with FPS: only then splits can move; see --help")
     if parsed.spool_limit is not None and parsed.spool is None:
         raise ConfigurationError("--spool-limit goes with --spool")
     if parsed.trial and parsed.spool is not None:
@@ -259,6 +263,12 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         action="store_true",
         default=None,
         help="try it: the server keeps nothing of this run",
+    )
+    add(
+        "--survey",
+        action="store_true",
+        default=None,
+        help="run every split in turn for some seconds, and end: the summary says what each gives",
     )
     _add_safety_options(parser)
     add(

@@ -40,6 +40,42 @@ class Decision(Protocol):
         """Why."""
 
 
+class Forecast(Protocol):
+    """What one split would give, as the report shows it; see `scheduler.Forecast`."""
+
+    @property
+    def split(self) -> int:
+        """The split."""
+
+    @property
+    def encoding(self) -> str:
+        """How values would travel."""
+
+    @property
+    def fps(self) -> float:
+        """Frames per second."""
+
+    @property
+    def limit(self) -> str:
+        """What would keep it from more."""
+
+    @property
+    def device_s(self) -> float:
+        """Seconds of the device for each frame."""
+
+    @property
+    def link_s(self) -> float:
+        """Seconds of the link."""
+
+    @property
+    def cloud_s(self) -> float:
+        """Seconds of the cloud's processors."""
+
+    @property
+    def link_bytes(self) -> float:
+        """Bytes that cross."""
+
+
 def progress_fields(sampled: Sampled) -> dict[str, object]:
     """Return what a progress line says; what there is not in this mode is left out."""
     p95_s = sampled.latency_p95_s
@@ -111,6 +147,7 @@ class RunReport:
         link: The state of the link at the end.
         load: What the program took of its machine.
         decisions: The scheduler's; empty unless automatic.
+        forecasts: What each split would give; empty unless automatic, or if nothing is known.
     """
 
     mode: str
@@ -124,6 +161,7 @@ class RunReport:
     link: LinkState
     load: LoadMeter
     decisions: Sequence[Decision] = ()
+    forecasts: Sequence[Forecast] = ()
 
     @property
     def frames(self) -> dict[str, int]:
@@ -178,6 +216,19 @@ class RunReport:
                     "reason": str(each.reason),
                 }
                 for each in self.decisions
+            ],
+            "forecasts": [
+                {
+                    "split": each.split,
+                    "encoding": each.encoding,
+                    "fps": each.fps,
+                    "limit": each.limit,
+                    "device_s": each.device_s,
+                    "link_s": each.link_s,
+                    "cloud_s": each.cloud_s,
+                    "link_bytes": each.link_bytes,
+                }
+                for each in self.forecasts
             ],
         }
 

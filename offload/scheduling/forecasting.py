@@ -10,6 +10,10 @@ from offload.scheduling.terms import Forecast, OperatingPoint, Reason
 # Nothing takes less than a microsecond of anything.
 LEAST_S: Final = 1e-6
 
+# Encodings whose rates and costs differ by less are taken for equal.
+SAME_FPS: Final = 0.99
+SAME_COST_S: Final = 5e-5
+
 LIMIT_NAMES: Final = {
     Reason.INFEASIBLE_DEVICE: "device",
     Reason.INFEASIBLE_LINK: "link",
@@ -34,7 +38,11 @@ def forecasts(
 
 
 def _best(found: Sequence[Forecast]) -> Forecast:
-    return max(found, key=lambda each: (each.fps, -each.cloud_s))
+    """Return the fastest; of those that noise alone tells apart the cheapest, or the first."""
+    fastest = max(each.fps for each in found)
+    fast = [each for each in found if each.fps >= SAME_FPS * fastest]
+    least_s = min(each.cloud_s for each in fast)
+    return next(each for each in fast if each.cloud_s <= least_s / SAME_FPS + SAME_COST_S)
 
 
 def _forecast(point: OperatingPoint, estimate: Estimate, window: int) -> Forecast:
@@ -53,4 +61,5 @@ def _forecast(point: OperatingPoint, estimate: Estimate, window: int) -> Forecas
         device_s=max(loads_s[:DEVICE_LIMITS]),
         link_s=loads_s[LINK],
         cloud_s=estimate.cost_s,
+        link_bytes=estimate.mean_bytes,
     )

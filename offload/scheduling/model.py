@@ -75,6 +75,7 @@ class Estimate:
         cost_s: Seconds of the cloud's processors.
         latency_s: From capture to acknowledgement, of a frame that goes all the way.
         longest_s: The longest that such a frame takes on the link or in the cloud.
+        mean_bytes: What crosses, in the mean of all frames.
         most_bytes: Of its message.
     """
 
@@ -82,6 +83,7 @@ class Estimate:
     cost_s: float
     latency_s: float
     longest_s: float
+    mean_bytes: float
     most_bytes: float
 
 
@@ -250,6 +252,7 @@ class Model:
             cost_s=cloud_s + crossing * message.mean_bytes * receiving_s_per_byte,
             latency_s=latency_s,
             longest_s=max(whole_link_s, whole_cloud_s),
+            mean_bytes=crossing * message.mean_bytes,
             most_bytes=message.most_bytes,
         )
 

@@ -206,6 +206,7 @@ class Forecast:
         device_s: Seconds of the device for each frame; of several workers, each one's share.
         link_s: Seconds of the link.
         cloud_s: Seconds of the cloud's processors.
+        link_bytes: Bytes that cross.
     """
 
     split: int
@@ -215,6 +216,7 @@ class Forecast:
     device_s: float
     link_s: float
     cloud_s: float
+    link_bytes: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ def estimate(*, latency_s: float = 0.1, most_bytes: float = 100.0) -> Estimate:
         cost_s=1.0,
         latency_s=latency_s,
         longest_s=0.0,
+        mean_bytes=0.0,
         most_bytes=most_bytes,
     )
 
