@@ -57,6 +57,7 @@ from offload.logs import Mishaps, end_with_any_thread
 from offload.messages import (
     DRAIN,
     HEARTBEAT,
+    PROBE,
     SAMPLED,
     STEERING,
     TELEMETRY,
@@ -70,6 +71,8 @@ from offload.messages import (
     OperatorRequest,
     Outcome,
     OutcomeRange,
+    Probe,
+    Probed,
     RefusalCode,
     SteeringState,
     StreamSteering,
@@ -409,10 +412,17 @@ class CloudServer:
                 self._operators.handle(link, event)
             case Control(name=name) if name == STEERING:
                 self._steered[link].note(SteeringState.read(event))
+            case Control(name=name) if name == PROBE:
+                self._answer_probe(link, Probe.read(event))
             case Control(name=name) if name == SAMPLED and link in self._heard:
                 self._heard[link].note(event.body)
             case Control(name=name) if name != HEARTBEAT:
                 logger.debug("control_ignored", extra={"control": name})
+
+    @staticmethod
+    def _answer_probe(link: DeviceLink, probe: Probe) -> None:
+        padding = bytes(probe.wanted_bytes)
+        link.send_control(Probed(number=probe.number, at=time.time(), padding=padding).control())
 
     def link_made(self, link: DeviceLink) -> None:
         """Take note of a device that has connected."""

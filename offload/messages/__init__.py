@@ -10,7 +10,7 @@ unknown is ignored.
     again = decode_message(message_type, fields, buffers=())
 
 The two stand side by side in each message: ``opening``, ``frames`` and ``control`` have the
-messages, ``steering`` what control messages say about steering, ``outcomes`` how frames ended,
+messages, ``steering`` and ``probing`` what control messages say, ``outcomes`` how frames ended,
 ``envelope`` the checks of single fields.
 """
 
@@ -47,6 +47,7 @@ from offload.messages.frames import (
 )
 from offload.messages.opening import Challenge, Hello, Open, Proof, Welcome, is_stream_name
 from offload.messages.outcomes import MAX_RANGES, Outcome, OutcomeRange, extend_ranges
+from offload.messages.probing import MAX_PROBE_BYTES, PROBE, PROBED, Probe, Probed
 from offload.messages.steering import (
     CHANGES,
     MAX_STEERED,
@@ -74,11 +75,14 @@ __all__ = [
     "HEARTBEAT",
     "MAX_DEPTH",
     "MAX_PADDING_BYTES",
+    "MAX_PROBE_BYTES",
     "MAX_RANGES",
     "MAX_SEQ",
     "MAX_STEERED",
     "MAX_TEXT_CHARACTERS",
     "OPERATOR_REQUESTS",
+    "PROBE",
+    "PROBED",
     "PROTOCOL_VERSION",
     "SAMPLED",
     "STEERED",
@@ -103,6 +107,8 @@ __all__ = [
     "Outcome",
     "OutcomeRange",
     "PinSplit",
+    "Probe",
+    "Probed",
     "Proof",
     "Refusal",
     "RefusalCode",

@@ -98,7 +98,7 @@ LABELS: Final = {
     "offload/device/delivery.py": {"open_local"},
     "offload/device/capture.py": {"Capture._number"},
     "iot_client_coordinator.py": {"DeviceRun._beginning"},
-    "cloud_server_coordinator.py": {"CloudServer._beginning"},
+    "cloud_server_coordinator.py": {"CloudServer._answer_probe", "CloudServer._beginning"},
     "offload/logs.py": {"TextFormatter.format"},
     "offload/results/writer.py": {"ResultsWriter.__init__"},
 }

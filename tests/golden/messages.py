@@ -20,6 +20,8 @@ from offload.messages import (
     Open,
     Outcome,
     OutcomeRange,
+    Probe,
+    Probed,
     Proof,
     Refusal,
     TaskTime,
@@ -98,6 +100,8 @@ MESSAGES: Final[dict[str, Message]] = {
         app="counting", fingerprint=[], stream="s1", device="pi", position=7, trial=True
     ),
     "control_finish": Control(name="finish", body={"request": 7}),
+    "control_probe": Probe(number=7, padding=b"\0\0", wanted_bytes=2).control(),
+    "control_probed": Probed(number=7, at=1700000000.5, padding=b"\0\0").control(),
 }
 
 
