@@ -106,13 +106,13 @@ def _run_began(event: RunBegan) -> str:
 
 def _steered(event: Steered) -> Notice:
     asked = change_in_words(event.change, event.value)
-    if event.error is None:
-        return _notice(event, Level.INFO, asked)
+    is_made = event.error is None
     return Notice(
         at_s=event.at_s,
-        kind="steering_refused",
-        level=Level.WARNING,
-        text=f"{asked}: refused: {event.error}",
+        kind=event_name(event) if is_made else "steering_refused",
+        level=Level.INFO if is_made else Level.WARNING,
+        text=asked if is_made else f"{asked}: refused: {event.error}",
+        by=event.by,
     )
 
 
