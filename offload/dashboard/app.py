@@ -65,5 +65,5 @@ class Dashboard:
         self._watchers.close()
 
     def close(self) -> None:
-        """Give back its threads, without waiting for what nobody is waiting for any more."""
-        self._work.shutdown(wait=False, cancel_futures=True)
+        """Give back its threads, without waiting for what they are still at."""
+        self._work.shutdown(wait=False)

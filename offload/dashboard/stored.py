@@ -7,6 +7,7 @@ is slow or goes keeps nothing open in the file, and no file is ever in memory.
 import asyncio
 import logging
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import closing
@@ -90,15 +91,12 @@ class Downloads:
     async def read(self, path: Path, stream: str, kind: str) -> AsyncIterator[str]:
         """Yield all results of a stream as text, a batch at a time."""
         loop = asyncio.get_running_loop()
+        reader = _Reader(path, stream, _LINES[kind][1])
         self._count += 1
-        connection: sqlite3.Connection | None = None
         try:
-            connection = await loop.run_in_executor(self._work, connect_reader, path)
             if kind == "csv":
                 yield csv_head()
-            found = rows(connection, stream=stream)
-            line = _LINES[kind][1]
-            while text := await loop.run_in_executor(self._work, _batch, found, line):
+            while text := await loop.run_in_executor(self._work, reader.batch):
                 yield text
         except (OffloadError, sqlite3.Error) as error:
             # What was sent is an answer that stops in the middle, which the browser says.
@@ -106,12 +104,36 @@ class Downloads:
             raise
         finally:
             self._count -= 1
-            if connection is not None:
-                connection.close()
+            # A batch may be under way that nobody waits for any more.
+            self._work.submit(reader.close)
 
 
-def _batch(found: Iterator[Row], line: Line) -> str:
-    return "".join(line(row) for row in islice(found, BATCH_ROWS))
+class _Reader:
+    """Reads the rows of one download, by a connection that is opened with the first batch."""
+
+    def __init__(self, path: Path, stream: str, line: Line) -> None:
+        self._path, self._stream, self._line = path, stream, line
+        # Held while the file is read: a connection is not closed in the middle of that.
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._rows: Iterator[Row] = iter(())
+        self._is_over = False
+
+    def batch(self) -> str:
+        """Return the next lines; empty at the end."""
+        with self._lock:
+            if self._connection is None and not self._is_over:
+                self._connection = connect_reader(self._path)
+                self._rows = rows(self._connection, stream=self._stream)
+            return "".join(self._line(row) for row in islice(self._rows, BATCH_ROWS))
+
+    def close(self) -> None:
+        """Give everything back, once a batch that is under way is read."""
+        with self._lock:
+            self._is_over, self._rows = True, iter(())
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
 
 
 def _fields(row: Row) -> dict[str, Any]:
