@@ -105,7 +105,9 @@ def test_the_wheel_holds_the_project_and_no_tests_and_its_programs_start(tmp_pat
     wheel = build_wheel(tmp_path)
     with zipfile.ZipFile(wheel) as archive:
         packed = {name.partition("/")[0] for name in archive.namelist() if ".dist-info" not in name}
+        page = {name.rpartition("/")[2] for name in archive.namelist() if "/static/" in name}
     assert packed == {*PACKAGES, *(file.name for file in ROOT.glob("*.py"))}
+    assert page == {file.name for file in (ROOT / "offload" / "dashboard" / "static").iterdir()}
 
     programs = install_in_new_environment(wheel, tmp_path)
     for program in ("iot-client", "cloud-server"):
