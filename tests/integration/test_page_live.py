@@ -154,7 +154,7 @@ def test_a_watcher_of_a_device_gets_its_samples_and_notices(site: Site) -> None:
             events.until("sample", lambda data: data["row"]["pinned"] == 4)
         # Who comes back gets what happened meanwhile.
         with visitor.watching(path, Last_Event_ID=str(noticed)) as events:
-            assert events.until("notice", bool)["text"] == "split pinned to 4"
+            events.until("notice", lambda data: data["text"] == "split pinned to 4")
 
 
 def test_a_device_that_is_lost_and_comes_back_leaves_a_gap(site: Site) -> None:
