@@ -1,6 +1,5 @@
 /** Which charts a device has, and what each shows. */
 
-import { Chart } from "./chart.js";
 import {
   brief,
   bytes,
@@ -100,26 +99,22 @@ const OTHERS = [
 ];
 
 /**
- * Makes the charts of a device, but those that it has no values for.
- * @param {string[]} tasks
- * @param {import("./chart.js").Context} context
- * @returns {{primary: Chart[], second: Chart[], others: Chart[]}}
+ * Says which charts a device of these tasks may have, in three groups.
+ * @param {string[]} tasks  empty if nobody knows them
+ * @returns {{first: object[], second: object[], others: object[]}} see Chart
  */
-export function makeCharts(tasks, context) {
-  const hasValues = (spec) => spec.lines.some((each) => context.series.knows(each.column));
-  const made = (specs) => specs.map((spec) => new Chart(spec, context));
-  return {
-    primary: made(tasks.length > 0 ? [THROUGHPUT, splitChart(tasks)] : [THROUGHPUT]),
-    second: made(SECOND.filter(hasValues)),
-    others: made(OTHERS.filter(hasValues)),
-  };
+export function chartSpecs(tasks) {
+  const split = tasks.length > 0 ? [splitChart(tasks)] : [];
+  return { first: [THROUGHPUT, ...split], second: SECOND, others: OTHERS };
 }
 
-/** @param {import("./series.js").Series} series @returns {string} changes when charts come or go */
-export function chartsKey(series) {
-  return [...SECOND, ...OTHERS]
-    .map((spec) => Number(spec.lines.some((each) => series.knows(each.column))))
-    .join("");
+/**
+ * @param {object} spec
+ * @param {import("./series.js").Series} series
+ * @returns {boolean} whether there is anything to show
+ */
+export function hasValues(spec, series) {
+  return spec.lines.some(({ column }) => series.knows(column));
 }
 
 /**
@@ -139,6 +134,7 @@ function splitChart(allTasks) {
     lines: tasks.map((label, i) => ({
       label,
       show: (value) => (isKnown(value) ? sideWords(value) : "–"),
+      column: "task_device_part",
       swatches: () => [family("device", count)[i], family("cloud", count)[i]],
     })),
     data: (series) => stack(series.column("task_device_part").map(partsOf), count),

@@ -137,7 +137,10 @@ export class DeviceView {
       this.#setRow(row);
       this.#showRow();
     });
+    const hadFocus = this.#place.contains(document.activeElement);
     this.#place.replaceChildren(backLink(), ...this.#parts.nodes);
+    // Else who goes by keyboard would begin again at the top.
+    if (hadFocus) this.#place.querySelector("h1").focus({ preventScroll: true });
   }
 
   #closeParts() {

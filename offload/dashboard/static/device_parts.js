@@ -1,8 +1,9 @@
 /** The parts of a device's page, put together and shown; which events they show is not theirs. */
 
-import { chartsKey, makeCharts } from "./charts.js";
+import { Chart } from "./chart.js";
+import { chartSpecs, hasValues } from "./charts.js";
 import { Controls, whyNoControls } from "./controls.js";
-import { make } from "./dom.js";
+import { make, setChildren } from "./dom.js";
 import { Headline } from "./headline.js";
 import { Picture } from "./picture.js";
 import { Results } from "./results.js";
@@ -15,10 +16,12 @@ import { Trail } from "./trail.js";
 
 export class DeviceParts {
   #context;
-  #charts = [];
-  #chartsKey = "";
+  #specs;
+  /** @type {Map<object, Chart>} made once there is something to show, by what they show */
+  #charts = new Map();
   #places = {
-    main: make("div", { class: "charts" }),
+    first: make("div", { class: "charts" }),
+    second: make("div", { class: "others" }),
     others: make("div", { class: "others" }),
   };
   #endTheme;
@@ -42,6 +45,7 @@ export class DeviceParts {
   constructor({ stream, info }, session, context, changed) {
     this.#context = context;
     this.tasks = info.tasks;
+    this.#specs = chartSpecs(info.tasks);
     this.notices = new Notices(context);
     this.#headline = new Headline(stream, info, info.tasks);
     this.#forecasts = new ForecastTable(info.tasks);
@@ -57,7 +61,13 @@ export class DeviceParts {
 
   close() {
     this.#endTheme();
-    const parts = [...this.#charts, this.#picture, this.#results, this.#trail, this.#controls];
+    const parts = [
+      ...this.#charts.values(),
+      this.#picture,
+      this.#results,
+      this.#trail,
+      this.#controls,
+    ];
     for (const each of parts) each?.close();
   }
 
@@ -82,16 +92,16 @@ export class DeviceParts {
 
   /** Shows what the series and the viewport are now. */
   showSeries() {
-    const key = chartsKey(this.#context.series);
-    if (this.#charts.length === 0 || key !== this.#chartsKey) this.#makeCharts();
-    this.#chartsKey = key;
-    for (const each of this.#charts) each.update();
+    for (const [group, specs] of Object.entries(this.#specs)) {
+      setChildren(this.#places[group], this.#chartsOf(specs).map(nodeOf));
+    }
+    for (const each of this.#charts.values()) each.update();
     this.#tools.update();
   }
 
   #arrange(session) {
     const over = make("section", { class: "over-time", "aria-labelledby": "time-title" });
-    over.append(this.#tools.node, this.#places.main);
+    over.append(this.#tools.node, this.#places.first, this.#places.second);
     const look = make("div", { class: "look" });
     look.append(...[this.#picture, this.#trail, this.notices].filter(Boolean).map(nodeOf));
     return [
@@ -104,13 +114,12 @@ export class DeviceParts {
     ];
   }
 
-  #makeCharts() {
-    for (const each of this.#charts) each.close();
-    const { primary, second, others } = makeCharts(this.tasks, this.#context);
-    this.#charts = [...primary, ...second, ...others];
-    const pair = make("div", { class: "others" }, ...second.map(nodeOf));
-    this.#places.main.replaceChildren(...primary.map(nodeOf), pair);
-    this.#places.others.replaceChildren(...others.map(nodeOf));
+  #chartsOf(specs) {
+    for (const spec of specs) {
+      const isNew = !this.#charts.has(spec) && hasValues(spec, this.#context.series);
+      if (isNew) this.#charts.set(spec, new Chart(spec, this.#context));
+    }
+    return specs.filter((spec) => this.#charts.has(spec)).map((spec) => this.#charts.get(spec));
   }
 
   #newestParts() {

@@ -1,0 +1,307 @@
+"""The web page with the real server and devices, as people use it."""
+
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final, Literal
+
+import pytest
+
+from tests.browser.browsing import PageServer, Visit, device, page_server, page_url, trace_viewer
+from tests.integration.programs import cloud_server, run_client, write_app
+from tests.integration.raw_device import NUMBERS, RawApp, RawDevice
+
+pytestmark = pytest.mark.browser
+
+# A rate that a busy machine reaches at any split.
+AT_15_FPS: Final = ("2", "15", "--source", "synthetic", "--rate", "30", "--stream", "porch")
+
+# How many different bytes there are in a canvas: an empty one has one or two.
+SHADES: Final = """canvas => {
+    const drawn = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    return new Set(drawn.data).size;
+}"""
+
+NOT_PINNED: Final = re.compile(r"\d of 7$")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[PageServer]:
+    with page_server(tmp_path) as server:
+        yield server
+
+
+def test_a_wrong_token_is_refused_in_words_and_a_right_one_let_in(
+    server: PageServer, visit: Visit
+) -> None:
+    visit.page.goto(server.url)
+    visit.page.get_by_label("Token").fill("boss:not-the-secret")
+    visit.page.keyboard.press("Enter")
+    visit.sees("#error", "This token is not one of the server")
+    visit.page.get_by_label("Token").fill(server.operator.line())
+    visit.page.keyboard.press("Enter")
+    visit.sees("h1", "Devices")
+    visit.sees("#who", "boss may change devices")
+    visit.page.get_by_role("button", name="Sign out").click()
+    visit.page.get_by_label("Token").wait_for()
+
+
+def test_charts_tables_and_picture_fill_with_what_the_pair_measures(
+    server: PageServer, tmp_path: Path, visit: Visit
+) -> None:
+    with device(tmp_path, server, *AT_15_FPS):
+        visit.sign_in(server.url, server.operator)
+        visit.open_device("porch")
+        visit.sees(".headline .fps", re.compile(r"[1-9]\d\.\d\s*FPS of 15"))
+        visit.page.get_by_text("Data: Throughput").click()
+        rows = visit.first("details[open] tbody").locator("tr")
+        rows.nth(4).wait_for()
+        values = [float(each) for each in rows.first.locator("td").all_inner_texts()]
+        assert 10 < values[0] < 60
+        assert values[1] == 15
+        for each in visit.page.locator(".plot canvas").all()[:4]:
+            assert int(each.evaluate(SHADES)) > 3
+        visit.first(".picture img:not([hidden])").wait_for()
+        visit.sees(".tasks tbody", "calculate_circle")
+        visit.sees(".forecasts tbody", re.compile(r"\(now"))
+        visit.first(".results tbody tr:nth-child(20)").wait_for()
+        visit.sees(".trail p", re.compile(r"x \d+, y \d+ pixels"))
+        visit.sees(".events", "connected from 127.0.0.1")
+
+
+def test_a_target_that_is_set_is_reached_by_the_device(
+    server: PageServer, tmp_path: Path, visit: Visit
+) -> None:
+    beyond_its_rate = ("2", "500", "--source", "synthetic", "--rate", "30", "--stream", "porch")
+    with device(tmp_path, server, *beyond_its_rate) as program:
+        visit.sign_in(server.url, server.operator)
+        visit.open_device("porch")
+        visit.sees(".title .state", "Below target")
+        visit.page.get_by_label("Target FPS").fill("12.5")
+        visit.page.get_by_role("button", name="Set").click()
+        visit.sees(".answer", "Done: target 12.5 FPS")
+        visit.sees(".headline .fps", "of 12.5")
+        visit.sees(".title .state", "On target")
+        visit.sees(".events", "target 12.5 FPS")
+        program.wait_for_line("target=12.5")
+
+
+def test_a_change_that_nobody_makes_is_answered_in_words_and_keeps_the_focus(
+    server: PageServer, tmp_path: Path, visit: Visit
+) -> None:
+    with device(tmp_path, server, *AT_15_FPS) as program:
+        visit.sign_in(server.url, server.operator)
+        visit.open_device("porch")
+        program.kill()
+        visit.sees(".title .state", "Lost")
+        target = visit.page.get_by_label("Target FPS")
+        target.fill("20")
+        target.press("Enter")
+        visit.sees(".answer.bad", "Not done: ")
+        assert target.evaluate("field => field === document.activeElement")
+        assert target.input_value() == "20"
+
+
+def test_a_device_with_a_fixed_split_can_be_drained_only(
+    server: PageServer, tmp_path: Path, visit: Visit
+) -> None:
+    with device(tmp_path, server, "2", "--source", "synthetic", "--stream", "porch"):
+        visit.sign_in(server.url, server.operator)
+        visit.open_device("porch")
+        visit.sees(".steer", "It was started with a fixed split")
+        visit.counts(".steer input, .steer select", 0)
+        visit.page.get_by_role("button", name="Drain…").wait_for()
+
+
+def test_a_split_is_pinned_and_released(server: PageServer, tmp_path: Path, visit: Visit) -> None:
+    with device(tmp_path, server, *AT_15_FPS):
+        visit.sign_in(server.url, server.operator)
+        visit.open_device("porch")
+        visit.page.get_by_label("Pin the split").select_option("4")
+        pin = visit.page.get_by_role("button", name="Pin", exact=True)
+        pin.click()
+        visit.sees(".answer", "Done: split pinned to 4")
+        assert pin.evaluate("button => button === document.activeElement")
+        visit.sees(".split-title", "4 of 7, pinned")
+        visit.sees(".reason", "pinned to 4")
+        visit.page.get_by_role("button", name="Release").click()
+        visit.sees(".answer", "Done: split released")
+        visit.sees(".split-title", NOT_PINNED)
+        visit.sees_no(".reason", "pinned")
+
+
+def test_a_device_that_is_killed_is_shown_as_lost_and_then_as_back(
+    server: PageServer, tmp_path: Path, visit: Visit
+) -> None:
+    visit.sign_in(server.url, server.operator)
+    with device(tmp_path, server, *AT_15_FPS) as program:
+        visit.open_device("porch")
+        visit.sees(".title .state", "On target")
+        program.kill()
+        visit.sees(".title .state", "Lost")
+        visit.sees(".reason", "not connected")
+        visit.sees(".title .seen", re.compile(r"last heard \d+ s ago"))
+    with device(tmp_path, server, *AT_15_FPS):
+        visit.sees(".title .state", "On target")
+        visit.sees_no(".reason", "not connected")
+        visit.page.get_by_role("link", name="All devices").click()
+        visit.sees("tr[data-state=met] th", "porch")
+
+
+def test_a_drained_device_ends_well_after_somebody_confirmed_it(
+    server: PageServer, tmp_path: Path, visit: Visit
+) -> None:
+    with device(tmp_path, server, *AT_15_FPS) as program:
+        visit.sign_in(server.url, server.operator)
+        visit.open_device("porch")
+        visit.page.get_by_role("button", name="Drain…").click()
+        visit.page.get_by_role("button", name="Cancel").click()
+        assert program.is_running
+        visit.page.get_by_role("button", name="Drain…").click()
+        visit.sees("dialog", "Drain porch?")
+        visit.page.get_by_role("button", name="Drain", exact=True).click()
+        assert program.wait().code == 0
+        visit.sees(".title .state", "Ended")
+
+
+def test_fifty_devices_are_listed_filtered_and_sorted(tmp_path: Path, visit: Visit) -> None:
+    app = RawApp.of(write_app(tmp_path, "counting", NUMBERS), NUMBERS)
+    arguments = ("--insecure", "--app", app.name, "--dashboard", "0")
+    with cloud_server(tmp_path, *arguments) as program, ExitStack() as stack:
+        for number in range(50):
+            raw = stack.enter_context(RawDevice(program.port, app, stream=f"pi-{number:02}"))
+            raw.open()
+        visit.page.goto(page_url(program))
+        visit.sees(".summary", "50 devices")
+        visit.counts("tbody tr", 50)
+        visit.page.get_by_label("Filter").fill("pi-1")
+        visit.counts("tbody tr", 10)
+        visit.page.get_by_label("Filter").fill("")
+        visit.page.get_by_role("button", name="Device", exact=True).click()
+        visit.sees("tbody tr th", "pi-00")
+        visit.page.get_by_role("button", name="Device", exact=True).click()
+        visit.sees("tbody tr th", "pi-49")
+        visit.leave()
+
+
+def test_names_that_devices_choose_are_shown_as_text(
+    server: PageServer, tmp_path: Path, visit: Visit
+) -> None:
+    name = '<img src="x" onerror="document.title=1"> & %41/'
+    with device(tmp_path, server, "2", "--source", "synthetic", "--stream", name):
+        visit.sign_in(server.url, server.operator)
+        visit.open_device(name)
+        visit.sees("h1", name)
+        visit.sees(".headline .fps", "FPS, no target")
+        visit.counts("h1 img, tbody img", 0)
+
+
+def test_a_viewer_is_told_why_there_are_no_controls(
+    server: PageServer, tmp_path: Path, visit: Visit
+) -> None:
+    with device(tmp_path, server, *AT_15_FPS):
+        visit.sign_in(server.url, server.viewer)
+        visit.open_device("porch")
+        visit.sees(".no-controls", "Only operators may change a device")
+        visit.counts(".steer, dialog", 0)
+
+
+def test_the_page_comes_back_by_itself_after_the_server_did(tmp_path: Path, visit: Visit) -> None:
+    visit.may_lose_the_server = True
+    with cloud_server(tmp_path, "--insecure", "--dashboard", "0") as first:
+        url = page_url(first)
+        visit.page.goto(url)
+        visit.sees("h1", "Devices")
+        first.kill()
+        visit.sees("#banner", "Connection to the server lost")
+    place = url.rstrip("/").rsplit(":", 1)[1]
+    with cloud_server(tmp_path, "--insecure", "--dashboard", place) as second:
+        page_url(second)
+        visit.page.locator("#banner").wait_for(state="hidden")
+        visit.sees(".empty", "No device has connected yet")
+
+
+def test_who_is_signed_out_by_the_server_is_led_to_the_sign_in(
+    tmp_path: Path, visit: Visit
+) -> None:
+    with page_server(tmp_path) as server:
+        visit.sign_in(server.url, server.operator)
+        (tmp_path / "tokens").write_text(server.viewer.line() + "\n", encoding="ascii")
+        server.program.send(signal.SIGHUP)
+        visit.page.get_by_label("Token").wait_for()
+
+
+def test_a_recorded_run_is_shown_with_zoom_and_without_controls(
+    tmp_path: Path, visit: Visit
+) -> None:
+    options = ("2", "15", "--source", "synthetic", "--rate", "30", "--duration", "8")
+    with cloud_server(tmp_path) as server:
+        ended = run_client(tmp_path, *options, *server.address, "--trace", "run.jsonl")
+    assert ended.code == 0, ended.err
+    with trace_viewer(tmp_path / "run.jsonl") as url:
+        visit.page.goto(url)
+        visit.sees(".no-controls", "This is a recorded run")
+        visit.counts(".steer, .picture, .results", 0)
+        plot = visit.first(".u-over").bounding_box()
+        assert plot is not None
+        left, middle, y = plot["x"] + 2, plot["x"] + plot["width"] / 2, plot["y"] + 20
+        visit.page.mouse.move(left, y)
+        visit.page.mouse.down()
+        visit.page.mouse.move(middle, y, steps=4)
+        visit.page.mouse.up()
+        reset = visit.page.get_by_role("button", name="Reset zoom")
+        visit.first("button[aria-disabled=false]").wait_for()
+        visit.page.get_by_text("Data: Throughput").click()
+        zoomed = visit.first("details[open] tbody").locator("tr").count()
+        reset.click()
+        visit.first("button[aria-disabled=true]").wait_for()
+        assert visit.first("details[open] tbody").locator("tr").count() > zoomed > 1
+
+
+def test_all_is_reached_by_keyboard(server: PageServer, tmp_path: Path, visit: Visit) -> None:
+    with device(tmp_path, server, *AT_15_FPS):
+        visit.sign_in(server.url, server.operator)
+        visit.page.get_by_role("link", name="porch").wait_for()
+        visit.page.goto(server.url)
+        visit.sees("h1", "Devices")
+        visit.page.keyboard.press("Tab")
+        visit.sees(":focus", "Skip to the content")
+        visit.page.keyboard.press("Enter")
+        visit.sees(":focus", "Devices")
+        for _ in range(12):
+            visit.page.keyboard.press("Tab")
+            if visit.first(":focus").inner_text() == "porch":
+                break
+        visit.sees("a:focus", "porch")
+        visit.page.keyboard.press("Enter")
+        visit.sees("h1:focus", "porch")
+        visit.page.get_by_label("Target FPS").wait_for()
+        visit.page.keyboard.press("Tab")
+        visit.page.keyboard.type("14")
+        visit.page.keyboard.press("Enter")
+        visit.sees(".answer", "Done: target 14 FPS")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_axe_finds_nothing_serious_and_no_page_scrolls_sideways(
+    server: PageServer, tmp_path: Path, visit: Visit, scheme: Literal["light", "dark"], width: int
+) -> None:
+    visit.look_like(scheme, width)
+    visit.page.goto(f"{server.url}sign-in?refused")
+    visit.sees("#error", "This token is not one of the server")
+    visit.has_no_faults()
+    with device(tmp_path, server, *AT_15_FPS):
+        visit.sign_in(server.url, server.operator)
+        visit.page.get_by_role("link", name="porch").wait_for()
+        visit.has_no_faults()
+        visit.open_device("porch")
+        visit.first(".results tbody tr").wait_for()
+        for each in visit.page.locator("summary").all():
+            each.click()
+        visit.has_no_faults()
+        visit.page.get_by_role("button", name="Drain…").click()
+        visit.sees("dialog", "Drain porch?")
+        visit.has_no_faults()
