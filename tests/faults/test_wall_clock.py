@@ -91,7 +91,7 @@ pipeline = Pipeline([numbers, check, square, Total])
 """
 
 # Where a time is a label: on a captured frame, a received one, a commit, a stream, a log line, and
-# the beginning of a program.
+# the beginning of a program. And where two clocks are compared.
 LABELS: Final = {
     "offload/cloud/opening.py": {"find_standing", "_adopt"},
     "offload/executors/cloud_frame.py": {"CloudFrame.__init__"},
@@ -99,6 +99,7 @@ LABELS: Final = {
     "offload/device/capture.py": {"Capture._number"},
     "iot_client_coordinator.py": {"DeviceRun._beginning"},
     "cloud_server_coordinator.py": {"CloudServer._answer_probe", "CloudServer._beginning"},
+    "offload/doctor/clock_and_link.py": {"_Prober.ask_small"},
     "offload/logs.py": {"TextFormatter.format"},
     "offload/results/writer.py": {"ResultsWriter.__init__"},
 }

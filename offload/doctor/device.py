@@ -1,0 +1,124 @@
+"""Look at a device: one thing after the other, and then what comes of them together."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+
+from offload.doctor import machine
+from offload.doctor.apps import LoadedApp, SeenApp, look_at_app
+from offload.doctor.clock_and_link import clock_finding, link_finding
+from offload.doctor.findings import Finding, failed, failure, ok
+from offload.doctor.forecasting import Recommendation, recommend, table, target
+from offload.doctor.options import Options
+from offload.doctor.reaching import reach
+from offload.doctor.report import Report
+from offload.doctor.tokens import SeenToken, look_for_token
+from offload.doctor.trying import Alone, Forecast, ProgramError, run_alone, run_survey
+from offload.errors import OffloadError
+from offload.servers import Secure, Server, security
+
+
+def examine_device(options: Options, environment: Mapping[str, str], report: Report) -> None:
+    """Look at a device, and at the servers that it is to use."""
+    report.add(*machine.check_device_machine())
+    report.looks_at("the app and its source")
+    seen = look_at_app(options.app, source=options.readable_source)
+    report.add(seen.finding)
+    gives = seen.source_finding is not None and report.add(seen.source_finding)
+    alone = _alone(options, report) if gives else None
+    server = _servers(options, environment, report, seen.app)
+    if alone is not None and seen.app is not None:
+        _expect(options, report, seen, alone, server)
+
+
+def _alone(options: Options, report: Report) -> Alone | None:
+    report.looks_at("each task's time")
+    try:
+        alone = run_alone(options.local_options())
+    except (ProgramError, OffloadError) as error:
+        report.add(_of_program("tasks", error))
+        return None
+    times = ", ".join(f"{each.name} {1000 * each.seconds:.1f}" for each in alone.tasks)
+    report.add(ok("tasks", f"ms on this device: {times}"))
+    report.add(ok("alone", f"{alone.fps:.1f} FPS with all tasks here (client only)"))
+    report.note_alone(alone.fps)
+    return alone
+
+
+def _servers(
+    options: Options, environment: Mapping[str, str], report: Report, app: LoadedApp | None
+) -> Server | None:
+    """Look at token and servers, and return the first one that takes this device."""
+    if not options.servers:
+        report.add(ok("server", "none given (--host): only client only was looked at"))
+        return None
+    token = look_for_token(options.token_file, environment)
+    if not report.add(token.finding):
+        return None
+    try:
+        secure = security(options)
+    except OffloadError as error:
+        report.add(failure("tls", error))
+        return None
+    if app is None:
+        return None
+    found = [each for each in options.servers if _takes_us(each, secure, token, app, report)]
+    return found[0] if found else None
+
+
+def _takes_us(
+    server: Server, secure: Secure, token: SeenToken, app: LoadedApp, report: Report
+) -> bool:
+    report.looks_at(f"server {server.host}, clock and link")
+    reached = reach(server, secure=secure, token=token.token, app=app)
+    is_well = report.add(reached.finding)
+    if reached.measured is not None:
+        report.add(clock_finding(reached.measured))
+        is_well = report.add(link_finding(reached.measured)) and is_well
+    return is_well
+
+
+def _expect(
+    options: Options, report: Report, seen: SeenApp, alone: Alone, server: Server | None
+) -> None:
+    """Say what to expect, and how to begin."""
+    forecasts: Sequence[Forecast] = ()
+    if server is not None:
+        forecasts = _survey(options, report, seen, server)
+    elif options.servers:
+        # What is missing is said; to begin without it is no advice.
+        return
+    recommended = recommend(forecasts, alone_fps=alone.fps, pace_fps=seen.pace_fps)
+    command = _command(options, recommended, server)
+    report.note_recommendation(recommended, command)
+    report.say(["", f"to begin ({recommended.why}):", f"  {command}"])
+
+
+def _survey(
+    options: Options, report: Report, seen: SeenApp, server: Server
+) -> tuple[Forecast, ...]:
+    assert seen.app is not None, "it runs"
+    report.looks_at("what every split gives")
+    try:
+        given = [*options.local_options(), *options.server_options(server)]
+        forecasts = run_survey(given, split=seen.app.splits[-1])
+    except (ProgramError, OffloadError) as error:
+        report.add(_of_program("splits", error))
+        return ()
+    report.add(ok("splits", f"{len(forecasts)} tried, each for a moment, as a trial"))
+    report.note_forecasts(forecasts)
+    lines = table(forecasts, seen.app.tasks, pace_fps=seen.pace_fps)
+    report.say(["", *(f"  {each}" for each in lines)])
+    return forecasts
+
+
+def _of_program(check: str, error: OffloadError) -> Finding:
+    code = error.code if isinstance(error, ProgramError) else error.exit_code
+    return failed(check, str(error), exit_code=code)
+
+
+def _command(options: Options, recommended: Recommendation, server: Server | None) -> str:
+    parts = ["python3", "iot_client_coordinator.py"]
+    if recommended.split is not None and server is not None:
+        parts += [str(recommended.split), target(recommended.fps)]
+        parts += options.server_options(server)
+    return shlex.join([*parts, *options.local_options()])

@@ -1,0 +1,95 @@
+"""Load an app and read its source for a while, in a process of its own: both may do anything.
+
+    python3 -m offload.doctor.reading MODULE[:ATTR] [SOURCE]
+
+It writes JSON: a line when the app is loaded, another one when the source was read. An app and a
+source that hang are ended by the doctor; one that fails ends this with its error.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from offload.arguments import print_lines, report_error
+from offload.errors import LoadingError, OffloadError, TaskError
+from offload.loading import App, load_app
+
+# How long a source is read after its first frame: some frames of the slowest cameras.
+READ_S: Final = 1.5
+
+# What the server makes of an app: it opens no source.
+NO_SOURCE: Final = "-"
+
+# Handed on as given by default, so that an app that takes none is not refused for it.
+DEFAULT_MARK: Final = "default:"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    spec, source = sys.argv[1:] if arguments is None else arguments
+    try:
+        app = _load(spec, source)
+        print_lines([json.dumps(_described(app))])
+        if source != NO_SOURCE:
+            print_lines([json.dumps(_read(app))])
+    except OffloadError as error:
+        return report_error(error)
+    return 0
+
+
+def _load(spec: str, source: str) -> App:
+    if source == NO_SOURCE:
+        return load_app(spec, source=None)
+    is_default = source.startswith(DEFAULT_MARK)
+    return load_app(spec, source=source.removeprefix(DEFAULT_MARK), source_is_default=is_default)
+
+
+def _described(app: App) -> dict[str, object]:
+    pipeline = app.pipeline
+    return {
+        "name": app.name,
+        "tasks": list(pipeline.names),
+        "splits": list(pipeline.splits),
+        "fingerprint": pipeline.fingerprint(),
+        "forgetful": list(pipeline.forgetful),
+    }
+
+
+def _read(app: App) -> dict[str, object]:
+    """Read for a while, and say how many frames came after the first one.
+
+    Raises:
+        OffloadError: The source cannot be opened, or raised.
+    """
+    declared = app.pipeline.source
+    try:
+        source = declared.bind()
+        frames = 0
+        first_s = end_s = time.monotonic()
+        for raw in source.open(0):
+            source.frame_values(raw)
+            end_s = time.monotonic()
+            if frames == 0:
+                first_s = end_s
+            frames += 1
+            if end_s >= first_s + READ_S:
+                break
+    except OffloadError:
+        raise
+    # A user's source may raise anything.
+    except Exception as error:
+        raise TaskError(declared.name, f"raised {type(error).__name__}: {error}") from error
+    if not frames:
+        raise LoadingError(f"source {declared.name!r} gave no frame")
+    return {
+        "frames": frames,
+        "seconds": end_s - first_s,
+        "live": source.live,
+        "rate_fps": source.rate_fps,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
