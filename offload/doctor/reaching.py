@@ -18,7 +18,13 @@ from offload.auth import Token, new_nonce
 from offload.doctor.apps import LoadedApp
 from offload.doctor.clock_and_link import Measured, measure
 from offload.doctor.findings import Finding, failed, ok, warning
-from offload.errors import AuthError, OffloadError, ServerUnavailable, SessionLost
+from offload.errors import (
+    AuthError,
+    OffloadError,
+    RemoteProtocolError,
+    ServerUnavailable,
+    SessionLost,
+)
 from offload.messages import EndConfirmed, Message, Open, Welcome
 from offload.servers import Secure, Server
 from offload.session import DeviceSession
@@ -186,4 +192,6 @@ def _refused(server: Server, error: OffloadError, token: Token | None) -> Findin
     advice = ""
     if isinstance(error, AuthError) and token is not None:
         advice = "copy the server's token file to this device, or give it by --token-file"
+    if isinstance(error, RemoteProtocolError):
+        advice = "is this the port of a task-offload server?"
     return failed("server", f"{place}: {error}", advice=advice, exit_code=error.exit_code)

@@ -1,6 +1,5 @@
-"""Look where a token comes from, and who else can read it."""
+"""Look where a token comes from. Whoever loads it refuses one that others can read."""
 
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +37,7 @@ def look_for_token(path: Path | None, environment: Mapping[str, str]) -> SeenTok
         found = "none: only a server that accepts anybody takes this device"
         return SeenToken(finding=warning("token", found, advice=advice))
     found = f"{token.name!r} from {place or TOKEN_VARIABLE}"
-    return SeenToken(finding=_readable_by_others(found, place) or ok("token", found), token=token)
+    return SeenToken(finding=ok("token", found), token=token)
 
 
 def check_server_tokens(path: Path | None, environment: Mapping[str, str]) -> Finding:
@@ -53,7 +52,7 @@ def check_server_tokens(path: Path | None, environment: Mapping[str, str]) -> Fi
         return failure("token", error)
     operators = sum(each.role is TokenRole.OPERATOR for each in tokens.tokens.values())
     found = f"{len(tokens.tokens)} ({operators} of operators) from {tokens.origin}"
-    return _readable_by_others(found, place) or ok("token", found)
+    return ok("token", found)
 
 
 def _place(path: Path | None, environment: Mapping[str, str]) -> Path | None:
@@ -63,14 +62,3 @@ def _place(path: Path | None, environment: Mapping[str, str]) -> Path | None:
     if path is None and environment.get(TOKEN_VARIABLE):
         return None
     return path or default_token_path(environment)
-
-
-def _readable_by_others(found: str, place: Path | None) -> Finding | None:
-    if place is None:
-        return None
-    mode = stat.S_IMODE(place.stat().st_mode)
-    if not mode & (stat.S_IRWXG | stat.S_IRWXO):
-        return None
-    return warning(
-        "token", f"{found}, which others can read (mode {mode:o})", advice=f"chmod 600 {place}"
-    )

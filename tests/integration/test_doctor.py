@@ -1,0 +1,335 @@
+"""The doctor on the real programs, and on servers, apps and sources that are not well."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from offload.auth import Token
+from offload.doctor.apps import LoadedApp, look_at_app
+from offload.doctor.reaching import CONNECT_S, Reached, reach
+from offload.doctor.reading import DEFAULT_MARK
+from offload.errors import HandshakeError, ServerUnavailable
+from offload.messages import RefusalCode
+from offload.servers import Server, leave_plain
+from offload.transport import listening_sockets
+from tests.integration.answers import (
+    FIRST,
+    Answer,
+    Cloud,
+    refusing,
+    silent,
+    speaking_http,
+    welcoming,
+)
+from tests.integration.programs import ROOT, WAIT_S, Ended, cloud_server, write_app
+from tests.integration.raw_device import NUMBERS, RawApp
+from tests.integration.test_surveys import SLEEPING
+
+pytestmark = pytest.mark.integration
+
+ANY_SOURCE: Final = f"{DEFAULT_MARK}synthetic"
+# `test_surveys` compares with what is reached at the same time.
+ROUGHLY: Final = 0.3
+TOKEN: Final = Token(name="default", secret=b"correct-horse-battery")
+
+
+def run_doctor(folder: Path, *options: str, **environment: str) -> Ended:
+    ran = subprocess.run(
+        [sys.executable, "-m", "offload.doctor", *options],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=3 * WAIT_S,
+        check=False,
+    )
+    assert "Traceback" not in ran.stderr, ran.stderr
+    return Ended(code=ran.returncode, out=ran.stdout, err=ran.stderr)
+
+
+def found(ended: Ended, check: str) -> str:
+    """Return the line of a check."""
+    lines = [line for line in ended.out.splitlines() if line.split()[1:2] == [check]]
+    assert len(lines) == 1, ended.out
+    return lines[0]
+
+
+def numbers_app(folder: Path) -> str:
+    return write_app(folder, "numbers_app", NUMBERS)
+
+
+# A device that is well.
+
+
+def test_doctor_forecasts_what_each_split_gives_and_says_how_to_begin(tmp_path: Path) -> None:
+    app = write_app(tmp_path, "sleeping_app", SLEEPING)
+    with cloud_server(tmp_path, "--app", app) as server:
+        options = (*server.address, "--app", app)
+        ended = run_doctor(tmp_path, *options, "--json")
+        assert ended.code == 0, ended.out
+        said: dict[str, Any] = json.loads(ended.out)
+    # What the tasks sleep, on the side that does so for longer, and what a busy machine adds.
+    found_fps = [each["fps"] for each in said["forecasts"]]
+    assert found_fps == pytest.approx([1 / 0.064, 1 / 0.044, 1 / 0.06], rel=ROUGHLY)
+    assert {each["level"] for each in said["checks"]} == {"ok"}
+    assert said["client_only_fps"] == pytest.approx(1 / 0.064, rel=ROUGHLY)
+    assert said["command"].startswith("python3 iot_client_coordinator.py 2 ")
+
+
+def test_server_keeps_nothing_of_what_the_doctor_tries(tmp_path: Path) -> None:
+    app = numbers_app(tmp_path)
+    with cloud_server(tmp_path, "--app", app) as server:
+        ended = run_doctor(tmp_path, *server.address, "--app", app)
+    assert ended.code == 0, ended.out
+    connection = sqlite3.connect(tmp_path / "results.db")
+    assert connection.execute("SELECT count(*) FROM streams").fetchone() == (0,)
+    connection.close()
+
+
+def test_checks_come_in_the_order_in_which_things_are_needed(tmp_path: Path) -> None:
+    app = numbers_app(tmp_path)
+    with cloud_server(tmp_path, "--app", app) as server:
+        ended = run_doctor(tmp_path, *server.address, "--app", app)
+    checks = [line.split()[1] for line in ended.out.splitlines()[:12]]
+    assert checks == [
+        *("python", "packages", "machine", "app", "source", "tasks", "alone"),
+        *("token", "server", "clock", "link", "splits"),
+    ]
+    assert "\n\nto begin (" in ended.out
+    # On a terminal only.
+    assert ended.err == ""
+
+
+def test_device_alone_is_looked_at_without_a_server(tmp_path: Path) -> None:
+    ended = run_doctor(tmp_path, "--app", numbers_app(tmp_path), HOST="")
+    assert ended.code == 0, ended.out
+    assert "client only" in found(ended, "server")
+    assert ended.out.rstrip().endswith("iot_client_coordinator.py --app numbers_app")
+
+
+# Apps and sources that are not well.
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("raise OSError('no disk')", "raised OSError on import: no disk"),
+        ("import nowhere", "needs module 'nowhere'"),
+        ("tasks = 7", "expected a Pipeline"),
+    ],
+)
+def test_app_that_cannot_be_loaded_is_told_why(tmp_path: Path, text: str, why: str) -> None:
+    ended = run_doctor(tmp_path, "--app", write_app(tmp_path, "bad_app", text))
+    assert ended.code == 2
+    assert found(ended, "app").startswith("failed")
+    assert why in found(ended, "app")
+
+
+def test_app_that_hangs_on_import_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_app(tmp_path, "hanging_app", "import time\ntime.sleep(1000)")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    seen = look_at_app("hanging_app", source=ANY_SOURCE, timeout_s=2.0)
+    assert seen.finding.exit_code == 2
+    assert "hangs while it is loaded" in seen.finding.found
+
+
+def test_source_that_hangs_is_ended_and_the_app_is_known_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = NUMBERS.replace("yield from range(10)", "import time; time.sleep(1000); yield 1")
+    write_app(tmp_path, "waiting_app", text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    seen = look_at_app("waiting_app", source=ANY_SOURCE, timeout_s=3.0)
+    assert seen.app is not None
+    assert seen.app.tasks == ("numbers", "double", "Total")
+    assert seen.source_finding is not None
+    assert seen.source_finding.exit_code == 2
+    assert "it hangs" in seen.source_finding.found
+
+
+def test_camera_that_is_not_there_is_told_and_nothing_is_run(tmp_path: Path) -> None:
+    ended = run_doctor(tmp_path, "--source", "camera:63")
+    assert ended.code == 2
+    assert found(ended, "source").startswith("failed")
+    assert " tasks " not in ended.out.replace("7 tasks", "")
+
+
+def test_task_that_raises_is_told(tmp_path: Path) -> None:
+    text = NUMBERS.replace("return 2 * number", "raise ValueError('odd')")
+    ended = run_doctor(tmp_path, "--app", write_app(tmp_path, "raising_app", text))
+    assert ended.code == 1
+    assert "'double'" in found(ended, "tasks")
+    assert "odd" in found(ended, "tasks")
+
+
+# Servers that are not well.
+
+
+def reached(port: int, *, host: str = FIRST, token: Token | None = None) -> Reached:
+    app = RawApp.of("numbers_app", NUMBERS)
+    loaded = LoadedApp(
+        name=app.name,
+        tasks=("numbers", "double", "Total"),
+        splits=(1, 2),
+        fingerprint=app.fingerprint,
+    )
+    return reach(Server(host=host, port=port), secure=leave_plain, token=token, app=loaded)
+
+
+def free_port() -> int:
+    (listener,) = listening_sockets(FIRST, 0)
+    port = listener.getsockname()[1]
+    listener.close()
+    assert isinstance(port, int)
+    return port
+
+
+def test_without_a_server_the_device_is_looked_at_and_the_server_is_missed(tmp_path: Path) -> None:
+    port = str(free_port())
+    app = numbers_app(tmp_path)
+    ended = run_doctor(tmp_path, "--host", FIRST, "--port", port, "--app", app)
+    assert ended.code == 69
+    assert "connection refused: is the server running" in found(ended, "server")
+    assert found(ended, "alone").startswith("ok")
+    assert "to begin" not in ended.out
+
+
+def test_name_that_nobody_knows_is_no_server() -> None:
+    finding = reached(8089, host="nowhere.invalid").finding
+    assert finding.exit_code == ServerUnavailable.exit_code
+    assert "is the name right" in finding.advice
+
+
+def test_wrong_token_is_told_with_what_to_do(tmp_path: Path) -> None:
+    app = numbers_app(tmp_path)
+    wrong = tmp_path / "wrong"
+    wrong.write_text("default:not-the-servers-secret\n", encoding="utf-8")
+    wrong.chmod(0o600)
+    with cloud_server(tmp_path, "--app", app) as server:
+        own = reached(server.port, token=Token(name="default", secret=b"not-the-servers-secret"))
+        unknown = reached(server.port, token=Token(name="other", secret=TOKEN.secret))
+        none = reached(server.port, token=None)
+        ended = run_doctor(tmp_path, *server.address, "--app", app, "--token-file", str(wrong))
+    assert "hold different secrets" in own.finding.found
+    assert "knows no token with the name 'other'" in unknown.finding.found
+    assert "the device has none" in none.finding.found
+    assert [each.finding.exit_code for each in (own, unknown, none)] == [77, 77, 77]
+    assert ended.code == 77
+    assert "copy the server's token file" in found(ended, "server")
+
+
+def test_server_that_says_nothing_is_given_up_in_time() -> None:
+    with Cloud(FIRST, answer=silent) as cloud:
+        began_s = time.monotonic()
+        finding = reached(cloud.port).finding
+        took_s = time.monotonic() - began_s
+    assert took_s < 2 * CONNECT_S
+    assert finding.exit_code == 69
+    assert "does not answer in time" in finding.found
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "why"),
+    [
+        (speaking_http, 76, "expected b'TO'"),
+        (refusing(RefusalCode.PIPELINE, "app differs: task 2"), HandshakeError.exit_code, "task 2"),
+        (refusing(RefusalCode.BUSY, "server is full"), 69, "server is full"),
+    ],
+)
+def test_server_that_does_not_fit_says_why(answer: Answer, code: int, why: str) -> None:
+    with Cloud(FIRST, answer=answer) as cloud:
+        finding = reached(cloud.port).finding
+    assert finding.exit_code == code
+    assert why in finding.found
+
+
+def test_older_server_is_a_warning_and_its_clock_stays_unknown() -> None:
+    # It takes no notice of what it does not know.
+    with Cloud(FIRST, answer=welcoming) as cloud:
+        seen = reached(cloud.port)
+    assert "knows no trials" in seen.finding.found
+    assert seen.measured is not None
+    assert seen.measured.round_trip_s is None
+
+
+def test_clock_and_link_of_a_server_are_measured(tmp_path: Path) -> None:
+    app = numbers_app(tmp_path)
+    with cloud_server(tmp_path, "--app", app, "--insecure") as server:
+        measured = reached(server.port).measured
+    assert measured is not None
+    assert measured.round_trip_s is not None
+    assert measured.round_trip_s < 1
+    assert measured.clock_ahead_s == pytest.approx(0, abs=1)
+    assert (measured.up_bytes_per_s or 0) > 1e6
+    assert (measured.down_bytes_per_s or 0) > 1e6
+
+
+# A server's machine.
+
+
+def test_server_machine_that_is_well_is_left_as_it_was(tmp_path: Path) -> None:
+    app = numbers_app(tmp_path)
+    config = tmp_path / "config"
+    ended = run_doctor(
+        tmp_path, "--server", "--app", app, "--port", "0", XDG_CONFIG_HOME=str(config)
+    )
+    assert ended.code == 0, ended.out
+    assert "a commit is on disk after" in found(ended, "results")
+    assert "first start" in found(ended, "token")
+    assert not config.exists()
+    assert {each.name for each in tmp_path.iterdir()} <= {f"{app}.py", "__pycache__"}
+
+
+def test_port_that_is_taken_is_told(tmp_path: Path) -> None:
+    app = numbers_app(tmp_path)
+    with cloud_server(tmp_path, "--app", app) as server:
+        port = str(server.port)
+        ended = run_doctor(tmp_path, "--server", "--app", app, "--bind", FIRST, "--port", port)
+    assert ended.code == 2
+    assert "choose another --port" in found(ended, "port")
+    # What the running server has stored is looked at, and left alone.
+    assert found(ended, "results").startswith("ok")
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("sqlite:nowhere/results.db", "No such file"),
+        ("sqlite:results.txt", "results.txt"),
+        ("mysql:x", "expected sqlite:FILE or none"),
+    ],
+)
+def test_results_that_cannot_be_stored_are_told(tmp_path: Path, url: str, why: str) -> None:
+    (tmp_path / "results.txt").write_text("a letter to my grandmother\n" * 100, encoding="utf-8")
+    app = numbers_app(tmp_path)
+    ended = run_doctor(tmp_path, "--server", "--app", app, "--port", "0", "--results", url)
+    assert ended.code in (1, 2)
+    assert found(ended, "results").startswith("failed")
+    assert why in found(ended, "results")
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--server", "--source", "x"], "--source is of a device"),
+        (["--results", "none"], "--results is of a server"),
+        (["--app", "a", "--app", "b"], "a device runs one"),
+        (["--tls-ca", "f", "--host", "h"], "--tls"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(
+    tmp_path: Path, options: list[str], why: str
+) -> None:
+    ended = run_doctor(tmp_path, *options)
+    assert ended.code == 2
+    assert why in ended.error
