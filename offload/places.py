@@ -1,4 +1,4 @@
-"""Where the page is: on loopback unless somebody names another address.
+"""Where the page and metrics are: on loopback unless somebody names another address.
 
 place = read_place("8090")                  # or 192.0.2.7:8090, [2001:db8::7]:8090
 sockets = listen(place, option="--dashboard")
@@ -7,16 +7,29 @@ urls(sockets, tls=False)                    # http://localhost:8090/, ...
 
 import argparse
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from offload.arguments import port
 from offload.transport import (
     Listener,
     bound_endpoint,
     endpoint,
     listening_sockets,
     loopback_sockets,
+)
+
+METRICS_HELP: Final = (
+    "serve metrics for Prometheus on this port, of this machine alone unless an address is given; "
+    "0 takes a free one (needs prometheus-client)"
+)
+
+MAX_PORT: Final = 65535
+
+# An IPv6 address stands in brackets, as it does in a URL.
+_FORM: Final = re.compile(
+    r"(?:(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<name>[^\s:/\[\]]+)):)?(?P<port>[0-9]{1,5})"
 )
 
 
@@ -33,13 +46,14 @@ class Place:
 
 
 def read_place(text: str) -> Place:
-    """Read ``PORT`` or ``ADDR:PORT``, an IPv6 address in brackets."""
-    address, _, number = text.rpartition(":")
-    if address.startswith("[") and address.endswith("]"):
-        address = address[1:-1]
-    elif ":" in address:
-        raise argparse.ArgumentTypeError(f"{text!r} needs brackets: [{address}]:{number}")
-    return Place(address=address or None, port=port(number))
+    """Read ``9464``, ``0.0.0.0:9464``, ``gate.example:9464`` or ``[::]:9464``."""
+    found = _FORM.fullmatch(text)
+    if found is None or int(found["port"]) > MAX_PORT:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a port from 0 to {MAX_PORT}, or an address and one, such as "
+            "0.0.0.0:9464"
+        )
+    return Place(address=found["v6"] or found["name"], port=int(found["port"]))
 
 
 def listen(place: Place, *, option: str) -> list[Listener]:

@@ -128,7 +128,7 @@ PURE: Final = (
     *(f"offload/telemetry/{name}.py" for name in ("__init__", "events", "form", "history")),
     *(f"offload/telemetry/{name}.py" for name in ("stream_history", "samples", "notices")),
     *(f"offload/dashboard/{name}.py" for name in ("visitors", "sign_in_limits", "form")),
-    *(f"offload/metrics/{name}.py" for name in ("__init__", "address", "families", "device")),
+    *(f"offload/metrics/{name}.py" for name in ("__init__", "families", "device")),
     *(f"offload/metrics/{name}.py" for name in ("device_families", "server_families")),
     *(f"offload/values/{name}.py" for name in ("__init__", "form", "unpacking", "encodings")),
     *(f"offload/device/{name}.py" for name in ("outbox", "totals", "link", "pictures")),

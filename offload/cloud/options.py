@@ -14,8 +14,7 @@ from typing import Final
 from offload.arguments import Parser, add_common_options, count, positive, size
 from offload.errors import ConfigurationError
 from offload.logs import set_up_logs
-from offload.metrics.address import METRICS_HELP, MetricsAddress, metrics_address
-from offload.places import Place, read_place
+from offload.places import METRICS_HELP, Place, read_place
 from offload.sizes import size_in_words
 from offload.values import MAX_DECODED_BYTES
 from offload.wire import ENVELOPE_ONLY_BYTES, MAX_MESSAGE_BYTES
@@ -61,7 +60,7 @@ class Options:
     summary: str | None
     dashboard: Place | None
     trace: Path | None
-    metrics: MetricsAddress | None
+    metrics: Place | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +117,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         metavar="[ADDR:]PORT",
         help="serve the web page (extra dashboard); on this machine only, unless ADDR is given",
     )
-    add("--metrics-port", type=metrics_address, metavar="[ADDR:]P", help=METRICS_HELP)
+    add("--metrics-port", type=read_place, metavar="[ADDR:]P", help=METRICS_HELP)
     add("--insecure", action="store_true", help="accept peers that know no token")
     _add_tls(parser)
     _add_limits(parser)

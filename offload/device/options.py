@@ -27,7 +27,7 @@ from offload.device.capture import Limit, Overload
 from offload.device.encoding_choice import EncodingMode
 from offload.errors import ConfigurationError
 from offload.logs import set_up_logs
-from offload.metrics.address import METRICS_HELP, MetricsAddress, metrics_address
+from offload.places import METRICS_HELP, Place, read_place
 from offload.servers import Server, add_host_option, add_tls_options, check_tls, read_servers
 
 # More frames in flight than this buy no throughput on any link, only latency and memory.
@@ -116,7 +116,7 @@ class Options:
     report_every_s: float
     summary: str | None
     trace: Path | None
-    metrics: MetricsAddress | None
+    metrics: Place | None
 
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
@@ -278,7 +278,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         help="how long to keep reconnecting (default: 30 at start, for ever once connected)",
     )
     add("--report-every", type=positive, default=3.0, metavar="S", help="default: 3")
-    add("--metrics-port", type=metrics_address, metavar="[ADDR:]P", help=METRICS_HELP)
+    add("--metrics-port", type=read_place, metavar="[ADDR:]P", help=METRICS_HELP)
     add_common_options(parser, environment)
     return parser
 

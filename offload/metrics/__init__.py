@@ -1,9 +1,9 @@
 """Metrics for Prometheus: what the last events say, at an address where it is scraped.
 
 ``families``, ``device_families`` and ``server_families`` say what metrics there are; ``device`` and
-``server`` keep the newest events of a program and read them as metrics; ``address`` is where they
-are served. ``exposition`` writes them in Prometheus' text format and ``endpoint`` serves that: both
-need the extra ``metrics``. All but ``address`` is loaded when somebody asks for an endpoint.
+``server`` keep the newest events of a program and read them as metrics. ``exposition`` writes them
+in Prometheus' text format and ``endpoint`` serves that: both need the extra ``metrics``. All of it
+is loaded when somebody asks for an endpoint.
 
     endpoint = open_device_endpoint(address, add_view=recorder.add, reasons=tuple(Reason))
     ...
@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 from offload.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from offload.metrics.address import MetricsAddress
     from offload.metrics.endpoint import MetricsEndpoint
     from offload.metrics.families import Metrics
+    from offload.places import Place
     from offload.telemetry.recorder import View
 
 
 def open_device_endpoint(
-    address: "MetricsAddress", *, add_view: Callable[["View"], None], reasons: Sequence[str]
+    address: "Place", *, add_view: Callable[["View"], None], reasons: Sequence[str]
 ) -> "MetricsEndpoint":
     """Serve a device program's metrics until the endpoint is closed.
 
@@ -44,7 +44,7 @@ def open_device_endpoint(
 
 
 def open_server_endpoint(
-    address: "MetricsAddress", *, add_view: Callable[["View"], None], max_streams: int
+    address: "Place", *, add_view: Callable[["View"], None], max_streams: int
 ) -> "MetricsEndpoint":
     """Serve a server's metrics until the endpoint is closed.
 
@@ -64,7 +64,7 @@ def open_server_endpoint(
     return endpoint
 
 
-def open_endpoint(address: "MetricsAddress", metrics: "Metrics") -> "MetricsEndpoint":
+def open_endpoint(address: "Place", metrics: "Metrics") -> "MetricsEndpoint":
     """Serve any metrics until the endpoint is closed.
 
     Raises:

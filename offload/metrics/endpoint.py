@@ -4,7 +4,7 @@ The package's own server starts as many threads as there are requests, waits for
 looks up a name before it listens. What this one takes is bounded: threads, time, memory, and how
 often a page is written.
 
-    endpoint = MetricsEndpoint(MetricsAddress(host="127.0.0.1", port=0), metrics)
+    endpoint = MetricsEndpoint(Place(address=None, port=0), metrics)
     endpoint.url
     endpoint.close()
 """
@@ -24,15 +24,18 @@ from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 from offload.errors import ConfigurationError
-from offload.metrics.address import MetricsAddress
 from offload.metrics.exposition import CONTENT_TYPE, PageWriter
 from offload.metrics.families import Metrics
+from offload.places import Place
 from offload.telemetry.events import SAMPLE_PERIOD_S
 from offload.transport import bound_endpoint, endpoint
 
 logger = logging.getLogger(__name__)
 
 PATH: Final = "/metrics"
+
+# Whoever reaches the port reads all of it without a token, so others get in only if the user says.
+DEFAULT_HOST: Final = "127.0.0.1"
 
 # Two Prometheus servers and somebody who looks; more are turned away.
 MAX_REQUESTS: Final = 8
@@ -63,9 +66,7 @@ class MetricsEndpoint:
         url: Where the page is, with the port that was taken.
     """
 
-    def __init__(
-        self, address: MetricsAddress, metrics: Metrics, *, request_s: float = REQUEST_S
-    ) -> None:
+    def __init__(self, address: Place, metrics: Metrics, *, request_s: float = REQUEST_S) -> None:
         """Listen, and begin to serve.
 
         Raises:
@@ -202,11 +203,12 @@ class _Bounded:
         return line
 
 
-def _listen(address: MetricsAddress, page: _Page, request_s: float) -> _Server:
-    where = endpoint(address.host, address.port)
+def _listen(address: Place, page: _Page, request_s: float) -> _Server:
+    host = address.address or DEFAULT_HOST
+    where = endpoint(host, address.port)
     try:
         found = socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         family, _, _, _, resolved = found[0]
         return _Server(family, resolved, page=page, request_s=request_s)

@@ -15,9 +15,9 @@ import pytest
 
 from offload.errors import ConfigurationError
 from offload.metrics import open_endpoint
-from offload.metrics.address import MetricsAddress
 from offload.metrics.endpoint import MAX_REQUEST_BYTES, MAX_REQUESTS, MetricsEndpoint
 from offload.metrics.families import Family, Kind, Metrics, Reading
+from offload.places import Place
 
 pytestmark = pytest.mark.integration
 
@@ -47,15 +47,13 @@ class Broken:
 
 @contextmanager
 def served(metrics: Metrics | None = None, *, host: str = "127.0.0.1") -> Iterator[MetricsEndpoint]:
-    with closing(
-        open_endpoint(MetricsAddress(host=host, port=0), metrics or Numbers())
-    ) as endpoint:
+    with closing(open_endpoint(Place(address=host, port=0), metrics or Numbers())) as endpoint:
         yield endpoint
 
 
 @contextmanager
 def impatient(*, request_s: float) -> Iterator[MetricsEndpoint]:
-    address = MetricsAddress(host="127.0.0.1", port=0)
+    address = Place(address="127.0.0.1", port=0)
     with closing(MetricsEndpoint(address, Numbers(), request_s=request_s)) as endpoint:
         yield endpoint
 
@@ -131,7 +129,7 @@ def test_ipv6_is_served_too() -> None:
 
 def test_a_port_that_is_taken_is_wrong_usage_in_one_line() -> None:
     with served() as endpoint:
-        address = MetricsAddress(host="127.0.0.1", port=port_of(endpoint))
+        address = Place(address="127.0.0.1", port=port_of(endpoint))
         with pytest.raises(ConfigurationError) as caught:
             open_endpoint(address, Numbers())
     assert str(caught.value) == (
@@ -151,7 +149,7 @@ def test_a_port_that_is_taken_is_wrong_usage_in_one_line() -> None:
 def test_an_address_that_is_none_of_this_machine_is_wrong_usage(host: str, why: str) -> None:
     says = f"cannot serve --metrics-port {re.escape(host)}:9464: .*({why})"
     with pytest.raises(ConfigurationError, match=says):
-        open_endpoint(MetricsAddress(host=host, port=9464), Numbers())
+        open_endpoint(Place(address=host, port=9464), Numbers())
 
 
 def test_a_package_that_is_missing_is_named_with_what_to_type(
@@ -161,7 +159,7 @@ def test_a_package_that_is_missing_is_named_with_what_to_type(
     for name in ("endpoint", "exposition"):
         monkeypatch.delitem(sys.modules, f"offload.metrics.{name}")
     with pytest.raises(ConfigurationError) as caught:
-        open_endpoint(MetricsAddress(host="127.0.0.1", port=0), Numbers())
+        open_endpoint(Place(address="127.0.0.1", port=0), Numbers())
     assert str(caught.value) == (
         "--metrics-port needs a package that is not installed: "
         "python3 -m pip install prometheus-client"
@@ -255,7 +253,7 @@ def test_a_metric_that_cannot_be_read_is_said_and_ends_nothing_else(
 def test_after_it_is_closed_the_port_is_free_and_no_thread_is_left() -> None:
     with served() as endpoint:
         assert request(endpoint, "GET", "/metrics")[0] == 200
-        address = MetricsAddress(host="127.0.0.1", port=port_of(endpoint))
+        address = Place(address="127.0.0.1", port=port_of(endpoint))
     assert "metrics" not in {each.name for each in threading.enumerate()}
     with closing(open_endpoint(address, Numbers())) as again:
         assert request(again, "GET", "/metrics")[0] == 200

@@ -1,17 +1,17 @@
-"""Where metrics are served, as the user says it."""
+"""Where the page and metrics are served, as the user says it."""
 
 import argparse
 
 import pytest
 
-from offload.metrics.address import MetricsAddress, metrics_address
+from offload.places import Place, read_place
 
 
 @pytest.mark.parametrize(
     ("text", "host", "port"),
     [
-        ("9464", "127.0.0.1", 9464),
-        ("0", "127.0.0.1", 0),
+        ("9464", None, 9464),
+        ("0", None, 0),
         ("0.0.0.0:9464", "0.0.0.0", 9464),
         ("gate.example:65535", "gate.example", 65535),
         ("[::]:9464", "::", 9464),
@@ -19,9 +19,9 @@ from offload.metrics.address import MetricsAddress, metrics_address
     ],
 )
 def test_a_port_alone_is_of_this_machine_and_an_address_may_stand_before_it(
-    text: str, host: str, port: int
+    text: str, host: str | None, port: int
 ) -> None:
-    assert metrics_address(text) == MetricsAddress(host=host, port=port)
+    assert read_place(text) == Place(address=host, port=port)
 
 
 @pytest.mark.parametrize(
@@ -30,4 +30,4 @@ def test_a_port_alone_is_of_this_machine_and_an_address_may_stand_before_it(
 )
 def test_what_is_no_port_is_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="is not a port from 0 to 65535"):
-        metrics_address(text)
+        read_place(text)
