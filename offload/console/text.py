@@ -150,11 +150,13 @@ def cut(text: str, width: int, signs: Signs) -> str:
 
 def cut_line(line: Line, width: int, signs: Signs) -> Line:
     """Return the line, cut to ``width`` cells if it does not fit."""
+    if line_cells(line) <= width:
+        return line
     taken: list[Span] = []
     for each in line:
-        left = width - line_cells(tuple(taken))
-        taken.append(replace(each, text=cut(each.text, left, signs)))
-        if cells(each.text) > left:
+        taken.append(replace(each, text=cut(each.text, width, signs)))
+        width -= cells(each.text)
+        if width < 0:
             break
     return tuple(taken)
 

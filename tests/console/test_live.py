@@ -1,5 +1,6 @@
 """Lines at the foot of a real pseudo-terminal, and what is written while they are shown."""
 
+import io
 import logging
 import os
 import subprocess
@@ -7,7 +8,7 @@ import sys
 import termios
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from itertools import count
 from typing import Final, TextIO
 
@@ -15,6 +16,9 @@ import pytest
 
 from offload.console.live import MAX_DRAWS, MAX_UNFINISHED_CHARACTERS, LiveTerminal, Picture
 from tests.console.terminal import Terminal
+
+# Long past what any of it takes: it only ends a test that has failed already.
+WAIT_S: Final = 30.0
 
 
 class ManualClock:
@@ -244,6 +248,49 @@ def test_threads_that_log_and_draw_at_once_lose_nothing_and_do_not_wait_for_ever
         terminal.rows()
     live.close()
     assert sorted(terminal.rows()) == sorted(f"line {number}" for number in range(200))
+
+
+def test_a_thread_that_logs_while_it_is_closed_does_not_wait_for_ever(
+    terminal: Terminal, handler: logging.Handler, live: LiveTerminal
+) -> None:
+    live.show(lines(" live"))
+    closing = threading.Thread(target=live.close)
+    # As a thread in the middle of a line.
+    with handler.lock or nullcontext():
+        closing.start()
+        while terminal.rows():
+            pass
+        logging.getLogger("test").warning("late")
+    closing.join(WAIT_S)
+    assert terminal.rows() == ["late"]
+
+
+class StuckOutput(io.TextIOWrapper):
+    """Writes nothing before it is let."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        super().__init__(os.fdopen(os.dup(terminal.output.fileno()), "wb"), encoding="utf-8")
+        self.is_asked = threading.Event()
+        self.is_let = threading.Event()
+
+    def write(self, text: str) -> int:
+        self.is_asked.set()
+        self.is_let.wait(WAIT_S)
+        return super().write(text)
+
+
+def test_who_draws_does_not_wait_for_who_writes(terminal: Terminal) -> None:
+    with StuckOutput(terminal) as output:
+        live = LiveTerminal(output)
+        writing = threading.Thread(target=live.write_above, args=("a line\n", output))
+        writing.start()
+        assert output.is_asked.wait(WAIT_S)
+        live.show(lines(" live"))
+        assert terminal.rows() == []
+        output.is_let.set()
+        writing.join(WAIT_S)
+        assert terminal.rows()[0] == "a line"
+        live.close()
 
 
 def test_a_terminal_that_takes_nothing_holds_nobody_up(
