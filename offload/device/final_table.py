@@ -15,11 +15,11 @@ from offload.device.totals import TaskCost
 _TASK: Final = Column(title="task", rank=0)
 _DEVICE: Final = (
     Column(title="runs here", rank=4, is_right=True),
-    Column(title="seconds", rank=1, is_right=True),
+    Column(title="s here", rank=1, is_right=True),
 )
 _CLOUD: Final = (
     Column(title="runs in the cloud", rank=3, is_right=True),
-    Column(title="seconds", rank=2, is_right=True),
+    Column(title="s in the cloud", rank=2, is_right=True),
 )
 
 
@@ -75,14 +75,10 @@ def _saved(report: RunReport) -> Sequence[Line]:
     all_s = report.totals.cloud_task_s() + saved_s
     if all_s <= 0:
         return ()
-    percent = 100 * saved_s / all_s
-    lines = [
-        _labelled(
-            "saved",
-            f"{seconds(saved_s)} of {seconds(all_s)} cloud seconds ({percent:.0f} %), compared "
-            "with split 1 for all frames",
-        )
-    ]
+    # All of it is only what is all of it.
+    percent = int(100 * saved_s / all_s)
+    text = f"{seconds(saved_s)} of the {seconds(all_s)} cloud seconds of split 1 ({percent} %)"
+    lines = [_labelled("saved", text)]
     if any(each.runs_device and not each.runs_cloud for each in report.totals.costs[1:]):
         lines.append(_labelled("", "tasks that the cloud never ran count as they ran here"))
     return lines

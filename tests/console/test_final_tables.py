@@ -53,20 +53,20 @@ def report(
 def test_each_task_has_a_row_that_says_where_it_ran() -> None:
     run = report(here={0: 0.1, 1: 0.2}, there={1: 0.05, 2: 0.4}, sent_bytes=275_120)
     assert shown(of_device.final_table(run)) == [
-        " task       runs here  seconds  runs in the cloud  seconds",
-        " get_frame         10     1.00",
-        " find              10     2.00                 10     0.50",
-        " draw                                          10     4.00",
-        " all                      3.00                        4.50",
+        " task       runs here  s here  runs in the cloud  s in the cloud",
+        " get_frame         10    1.00",
+        " find              10    2.00                 10            0.50",
+        " draw                                         10            4.00",
+        " all                     3.00                               4.50",
         " sent   275 kB, 27.5 kB for each frame",
-        " saved  0.50 of 5.00 cloud seconds (10 %), compared with split 1 for all frames",
+        " saved  0.50 of the 5.00 cloud seconds of split 1 (10 %)",
     ]
 
 
 def test_what_the_cloud_never_ran_is_counted_as_the_device_ran_it() -> None:
     run = report(here={0: 0.1, 1: 0.2}, there={2: 0.4})
     assert shown(of_device.final_table(run))[-2:] == [
-        " saved  2.00 of 6.00 cloud seconds (33 %), compared with split 1 for all frames",
+        " saved  2.00 of the 6.00 cloud seconds of split 1 (33 %)",
         "        tasks that the cloud never ran count as they ran here",
     ]
 
@@ -74,12 +74,22 @@ def test_what_the_cloud_never_ran_is_counted_as_the_device_ran_it() -> None:
 def test_a_client_alone_sent_and_saved_nothing() -> None:
     run = report(mode="client_only", here={0: 0.1, 1: 0.2, 2: 0.3})
     assert shown(of_device.final_table(run)) == [
-        " task       runs here  seconds",
-        " get_frame         10     1.00",
-        " find              10     2.00",
-        " draw              10     3.00",
-        " all                      6.00",
+        " task       runs here  s here",
+        " get_frame         10    1.00",
+        " find              10    2.00",
+        " draw              10    3.00",
+        " all                     6.00",
     ]
+
+
+def test_in_a_narrow_terminal_each_figure_still_says_which_side_it_is_of() -> None:
+    run = report(here={0: 0.1, 1: 0.2}, there={1: 0.05, 2: 0.4})
+    assert shown(of_device.final_table(run), width=40)[0] == " task       s here  s in the cloud"
+
+
+def test_what_is_not_all_is_never_rounded_to_it() -> None:
+    run = report(here={0: 0.1, 1: 0.2}, there={2: 0.0005})
+    assert "(99 %)" in shown(of_device.final_table(run))[-2]
 
 
 def test_a_run_without_a_frame_has_a_table_all_the_same() -> None:
