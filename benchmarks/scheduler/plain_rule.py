@@ -15,6 +15,7 @@ from scheduler import (
     Decision,
     DeviceCosts,
     Ending,
+    Forecast,
     Observation,
     OperatingPoint,
     Reason,
@@ -90,6 +91,10 @@ class PlainRule:
     def decisions(self) -> tuple[Decision, ...]:
         """Return all decisions, oldest first."""
         return tuple(self._decisions)
+
+    def forecasts(self) -> tuple[Forecast, ...]:
+        """Return nothing: it knows no costs."""
+        return ()
 
     @property
     def _split(self) -> int:

@@ -69,6 +69,7 @@ def numbers_app(folder: Path) -> str:
 # A device that is well.
 
 
+@pytest.mark.slow
 def test_doctor_forecasts_what_each_split_gives_and_says_how_to_begin(tmp_path: Path) -> None:
     app = write_app(tmp_path, "sleeping_app", SLEEPING)
     with cloud_server(tmp_path, "--app", app) as server:

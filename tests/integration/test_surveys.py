@@ -43,6 +43,7 @@ def survey(folder: Path, *options: str) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow
 def test_survey_forecasts_what_each_split_gives(tmp_path: Path) -> None:
     app = write_app(tmp_path, "sleeping_app", SLEEPING)
     with cloud_server(tmp_path, "--app", app, "--results", "none") as server:
