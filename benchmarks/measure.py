@@ -74,20 +74,24 @@ class Spread:
 
 
 class Samples:
-    """What every contender measured in every round."""
+    """What every contender measured in every round.
+
+    Attributes:
+        rounds: The figures, by contender, of each round.
+    """
 
     def __init__(self, rounds: Sequence[Mapping[str, Figures]]) -> None:
         """Keep the figures, by contender, of each round."""
-        self._rounds = rounds
+        self.rounds = rounds
 
     @property
     def contenders(self) -> list[str]:
         """Names of the contenders, in the order in which they were given."""
-        return list(self._rounds[0])
+        return list(self.rounds[0])
 
     def figures(self, contender: str, figure: str) -> list[float]:
         """Return what a contender measured, round by round; empty if it measures no such thing."""
-        return [each[contender][figure] for each in self._rounds if figure in each[contender]]
+        return [each[contender][figure] for each in self.rounds if figure in each[contender]]
 
     def spread(self, contender: str, figure: str) -> Spread | None:
         """Return the median and the spread of a figure; None if the contender has none."""
@@ -119,7 +123,7 @@ class Samples:
                     **asdict(Spread.of(self.figures(contender, figure))),
                     "values": self.figures(contender, figure),
                 }
-                for figure in self._rounds[0][contender]
+                for figure in self.rounds[0][contender]
             }
             for contender in self.contenders
         }

@@ -171,7 +171,7 @@ def _start(
         return subprocess.Popen(
             [*prefix, sys.executable, str(script), *arguments],
             cwd=ROOT,
-            env=_environment(folder),
+            env=environment(folder),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=said,
@@ -179,7 +179,7 @@ def _start(
         )
 
 
-def _environment(folder: Path) -> Mapping[str, str]:
+def environment(folder: Path) -> Mapping[str, str]:
     """Return the environment without the user's choices, and with tokens in ``folder``."""
     kept = {
         name: value
