@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from offload import __version__
@@ -23,6 +23,7 @@ from offload.dashboard.form import (
     to_json,
 )
 from offload.dashboard.pictures import PICTURE_FPS, NoPicture
+from offload.dashboard.places import LastingResponse
 from offload.dashboard.requests import (
     MAX_SEQ,
     BadRequest,
@@ -79,9 +80,10 @@ async def devices(request: Request, visit: Visit) -> Response:
 async def list_events(request: Request, visit: Visit) -> Response:
     """Say what changes in the list."""
     watchers = request.app.state.watchers
-    if watchers.are_too_many:
+    if not watchers.places.take():
         return error_response(_BUSY, 503)
-    return StreamingResponse(watchers.watch_list(visit), media_type="text/event-stream")
+    events = watchers.watch_list(visit)
+    return LastingResponse(events, watchers.places, media_type="text/event-stream")
 
 
 async def device(request: Request, _visit: Visit, stream: StreamHistory) -> Response:
@@ -104,11 +106,11 @@ async def device(request: Request, _visit: Visit, stream: StreamHistory) -> Resp
 
 async def device_events(request: Request, visit: Visit, stream: StreamHistory) -> Response:
     """Say what changes of a stream."""
-    watchers = request.app.state.watchers
-    if watchers.are_too_many:
+    watchers, noticed = request.app.state.watchers, _noticed(request)
+    if not watchers.places.take():
         return error_response(_BUSY, 503)
-    events = watchers.watch_stream(visit, stream.info.stream, noticed=_noticed(request))
-    return StreamingResponse(events, media_type="text/event-stream")
+    events = watchers.watch_stream(visit, stream.info.stream, noticed=noticed)
+    return LastingResponse(events, watchers.places, media_type="text/event-stream")
 
 
 async def picture(request: Request, _visit: Visit, stream: StreamHistory) -> Response:
@@ -146,12 +148,13 @@ async def download(
     state = request.app.state
     if state.source.results is None:
         return error_response("this server keeps no results (--results none)", 404)
-    if state.downloads.are_too_many:
+    if not state.downloads.places.take():
         return error_response(_BUSY, 503)
     name = stream.info.stream
     file = f"results-{_NOT_IN_NAMES.sub('_', name)[:80]}.{kind}"
-    return StreamingResponse(
+    return LastingResponse(
         state.downloads.read(state.source.results, name, kind),
+        state.downloads.places,
         headers={"Content-Disposition": f'attachment; filename="{file}"'},
         media_type=media_type(kind),
     )

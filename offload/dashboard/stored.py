@@ -8,13 +8,14 @@ import asyncio
 import logging
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from offload.dashboard.places import Places
 from offload.errors import OffloadError, ResultsError
 from offload.results.reading import (
     BATCH_ROWS,
@@ -76,23 +77,20 @@ class Downloads:
 
     Args:
         work: Where they are read.
+
+    Attributes:
+        places: Each has taken one.
     """
 
     def __init__(self, work: Executor) -> None:
         """Start without any."""
+        self.places = Places(MAX_DOWNLOADS)
         self._work = work
-        self._count = 0
 
-    @property
-    def are_too_many(self) -> bool:
-        """Whether there is no place for one more."""
-        return self._count >= MAX_DOWNLOADS
-
-    async def read(self, path: Path, stream: str, kind: str) -> AsyncIterator[str]:
+    async def read(self, path: Path, stream: str, kind: str) -> AsyncGenerator[str, None]:
         """Yield all results of a stream as text, a batch at a time."""
         loop = asyncio.get_running_loop()
         reader = _Reader(path, stream, _LINES[kind][1])
-        self._count += 1
         try:
             if kind == "csv":
                 yield csv_head()
@@ -103,7 +101,6 @@ class Downloads:
             logger.error("download_failed", extra={"stream": stream, "reason": str(error)})
             raise
         finally:
-            self._count -= 1
             # A batch may be under way that nobody waits for any more.
             self._work.submit(reader.close)
 

@@ -6,7 +6,7 @@ are.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Final
 
 from offload.dashboard.doors import Visit
@@ -18,6 +18,7 @@ from offload.dashboard.form import (
     task_fields,
     to_json,
 )
+from offload.dashboard.places import Places
 from offload.dashboard.sources import Source
 from offload.telemetry.stream_history import StreamHistory
 
@@ -74,47 +75,42 @@ class Watchers:
 
     Args:
         source: What they watch.
+
+    Attributes:
+        rows: The rows that they share.
+        places: Whoever watches has taken one.
     """
 
     def __init__(self, source: Source) -> None:
         """Start without any."""
         self.rows = Rows()
+        self.places = Places(MAX_WATCHERS)
         self._source = source
-        self._count = 0
         self._closing = asyncio.Event()
-
-    @property
-    def are_too_many(self) -> bool:
-        """Whether there is no place for one more."""
-        return self._count >= MAX_WATCHERS
 
     def close(self) -> None:
         """Let all of them end."""
         self._closing.set()
 
-    async def watch_list(self, visit: Visit) -> AsyncIterator[str]:
+    async def watch_list(self, visit: Visit) -> AsyncGenerator[str, None]:
         """Yield the rows, then those that changed, once a second, until the visit is over."""
-        self._count += 1
-        try:
-            yield _RETRY
-            shown: Mapping[str, str] | None = None
-            quiet_s = 0.0
-            while not (visit.is_over or self._closing.is_set()):
-                rows = self.rows.look(self._source, visit)
-                said = _list_event(rows, shown, self._source.history.now_s)
-                shown, quiet_s = rows, 0.0 if said else quiet_s + LIST_PERIOD_S
-                if said:
-                    yield said
-                elif quiet_s >= ALIVE_S:
-                    quiet_s = 0.0
-                    yield _ALIVE
-                await self._pause(LIST_PERIOD_S)
-        finally:
-            self._count -= 1
+        yield _RETRY
+        shown: Mapping[str, str] | None = None
+        quiet_s = 0.0
+        while not (visit.is_over or self._closing.is_set()):
+            rows = self.rows.look(self._source, visit)
+            said = _list_event(rows, shown, self._source.history.now_s)
+            shown, quiet_s = rows, 0.0 if said else quiet_s + LIST_PERIOD_S
+            if said:
+                yield said
+            elif quiet_s >= ALIVE_S:
+                quiet_s = 0.0
+                yield _ALIVE
+            await self._pause(LIST_PERIOD_S)
 
     async def watch_stream(
         self, visit: Visit, name: str, *, noticed: int | None
-    ) -> AsyncIterator[str]:
+    ) -> AsyncGenerator[str, None]:
         """Yield a stream's samples and notices as they come, until the visit is over.
 
         Args:
@@ -122,32 +118,28 @@ class Watchers:
             name: The stream.
             noticed: How many notices the watcher has had already; None for all so far.
         """
-        self._count += 1
-        try:
-            yield _RETRY
-            seen = _Seen()
-            quiet_s = 0.0
-            while not (visit.is_over or self._closing.is_set()):
-                stream = self._source.history.get(name)
-                if stream is None:
-                    return
-                if noticed is None or noticed > stream.noticed:
-                    noticed = stream.noticed if noticed is None else 0
-                # Notices first: the other event's number says that all of them were sent.
-                for event, number in _notice_events(stream, noticed):
-                    noticed = number
-                    yield event
-                said = seen.news(stream)
-                if said:
-                    text = self.rows.text(stream)
-                    yield _sample_event(stream, text, noticed, self._source.history.now_s)
-                quiet_s = 0.0 if said else quiet_s + LOOK_PERIOD_S
-                if quiet_s >= ALIVE_S:
-                    quiet_s = 0.0
-                    yield _ALIVE
-                await self._pause(LOOK_PERIOD_S)
-        finally:
-            self._count -= 1
+        yield _RETRY
+        seen = _Seen()
+        quiet_s = 0.0
+        while not (visit.is_over or self._closing.is_set()):
+            stream = self._source.history.get(name)
+            if stream is None:
+                return
+            if noticed is None or noticed > stream.noticed:
+                noticed = stream.noticed if noticed is None else 0
+            # Notices first: the other event's number says that all of them were sent.
+            for event, number in _notice_events(stream, noticed):
+                noticed = number
+                yield event
+            said = seen.news(stream)
+            if said:
+                text = self.rows.text(stream)
+                yield _sample_event(stream, text, noticed, self._source.history.now_s)
+            quiet_s = 0.0 if said else quiet_s + LOOK_PERIOD_S
+            if quiet_s >= ALIVE_S:
+                quiet_s = 0.0
+                yield _ALIVE
+            await self._pause(LOOK_PERIOD_S)
 
     async def _pause(self, seconds: float) -> None:
         try:
