@@ -1,0 +1,106 @@
+"""Stored results as people and their programs read them: in order, by stream, by pages."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from sqlite3 import Connection
+from typing import Final
+
+import pytest
+
+from offload.errors import ResultsError
+from offload.results import Result, StreamCommit, open_results, pack_result
+from offload.results.reading import (
+    BATCH_ROWS,
+    COLUMNS,
+    csv_head,
+    csv_line,
+    json_line,
+    newest,
+    rows,
+    value_of,
+)
+from offload.results.sqlite import connect_reader
+
+# More than one batch, so that it matters where the next one begins.
+MANY: Final = 2 * BATCH_ROWS + 3
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[Connection]:
+    """Return a connection to a file with many results of stream b, and some of a and c."""
+    with closing(open_results(f"sqlite:{tmp_path / 'results.db'}")) as store:
+        for stream, number in (("a", 3), ("b", MANY), ("c", 3)):
+            record = store.open_stream(stream=stream, device="pi", app="x", owner="me", now=0.0)
+            results = tuple(
+                Result(
+                    seq=seq,
+                    captured_at=float(seq),
+                    received_at=float("inf") if seq == 1 else 0.0,
+                    split=3,
+                    value=pack_result({"text": 'a "b",\nc', "seq": seq}),
+                )
+                for seq in range(number)
+            )
+            commit = StreamCommit(
+                stream=stream,
+                epoch=record.epoch,
+                first_seq=0,
+                results=results,
+                next_seq=number,
+                at=0.0,
+            )
+            assert store.commit([commit]) == []
+        with closing(connect_reader(tmp_path / "results.db")) as connection:
+            yield connection
+
+
+def test_all_results_come_by_stream_and_number(reader: Connection) -> None:
+    found = [row[:2] for row in rows(reader)]
+    expected = [("a", 3), ("b", MANY), ("c", 3)]
+    assert found == [(stream, seq) for stream, number in expected for seq in range(number)]
+
+
+@pytest.mark.parametrize(("stream", "number"), [("a", 3), ("b", MANY), ("c", 3), ("none", 0)])
+def test_of_one_stream_nothing_of_another_comes(
+    reader: Connection, stream: str, number: int
+) -> None:
+    assert [row[:2] for row in rows(reader, stream=stream)] == [
+        (stream, seq) for seq in range(number)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "limit", "expected"),
+    [
+        (None, 2, [MANY - 1, MANY - 2]),
+        (2, 10, [1, 0]),
+        (0, 10, []),
+        (10**9, 1, [MANY - 1]),
+    ],
+)
+def test_the_newest_results_come_first(
+    reader: Connection, before: int | None, limit: int, expected: list[int]
+) -> None:
+    found = newest(reader, "b", before=before, limit=limit)
+    assert [row[1] for row in found] == expected
+
+
+def test_a_line_of_either_kind_says_the_same(reader: Connection) -> None:
+    row = list(rows(reader, stream="a"))[1]
+    named = json.loads(json_line(row))
+    assert list(named) == list(COLUMNS)
+    assert named["received_at"] is None
+    (columns, cells) = csv.reader(io.StringIO(csv_head() + csv_line(row)))
+    assert columns == list(COLUMNS)
+    assert cells[:2] == ["a", "1"]
+    assert json.loads(cells[-1]) == named["value"] == {"text": 'a "b",\nc', "seq": 1}
+
+
+@pytest.mark.parametrize("value", [b"\xc1", "text", None])
+def test_a_value_that_is_damaged_is_named(value: object) -> None:
+    with pytest.raises(ResultsError, match="result 7 of stream 's'"):
+        value_of(("s", 7, 0.0, 0.0, 3, value))
