@@ -36,7 +36,7 @@ def samples(**figures: list[float]) -> Samples:
     )
 
 
-def run_benchmark(name: str, folder: Path) -> dict[str, Any]:
+def run_benchmark(name: str, folder: Path, *, shows: str = "ours") -> dict[str, Any]:
     """Run a benchmark as a user does, as short as it can be, and return its JSON."""
     report = folder / "report.json"
     finished = subprocess.run(
@@ -48,7 +48,7 @@ def run_benchmark(name: str, folder: Path) -> dict[str, Any]:
         check=False,
     )
     assert finished.returncode == 0, finished.stderr
-    assert "ours" in finished.stdout
+    assert shows in finished.stdout
     read = json.loads(report.read_text(encoding="utf-8"))
     assert isinstance(read, dict)
     return read
@@ -210,3 +210,11 @@ def test_the_pipeline_benchmark_measures_loops_ours_and_peers(tmp_path: Path) ->
     # At most the mask of 500x375 as it is, and little else.
     assert 0 < contenders["ours, K=3"]["bytes_per_frame"]["median"] < 189000
     assert contenders["floor, K=3, mask"]["bytes_per_frame"]["median"] == 187500
+
+
+@pytest.mark.slow
+def test_page_benchmark_measures_many_devices_and_a_paced_one(tmp_path: Path) -> None:
+    pytest.importorskip("uvicorn", reason="uvicorn is missing: ./run setup dashboard")
+    found = run_benchmark("page", tmp_path, shows="one device is open")["contenders"]
+    assert found["many devices, the list is open"]["server_ms"]["median"] > 0
+    assert found["one at 60 FPS, one device is open"]["pictures"]["median"] > 0
