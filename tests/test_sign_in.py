@@ -16,7 +16,7 @@ from offload.dashboard.sign_in_limits import (
     TRIES_OF_ADDRESS,
     SignInLimits,
 )
-from offload.dashboard.signing_in import MAX_VISITS, VISIT_S, TokenDoors
+from offload.dashboard.signing_in import MAX_VISITS, MAX_VISITS_OF_TOKEN, VISIT_S, TokenDoors
 from offload.dashboard.visitors import Visitor, VisitorRole
 from offload.errors import AuthError
 
@@ -182,15 +182,23 @@ def test_a_token_that_is_withdrawn_ends_its_visits(
     assert doors.visit(cookie) is None
 
 
-def test_the_first_visitor_makes_room_for_one_too_many(
-    doors: TokenDoors, clock: ManualClock
-) -> None:
-    cookies = []
-    for _ in range(MAX_VISITS + 1):
-        clock.now += 1
-        cookies.append(doors.sign_in(f"porch:{SECRET}", address=HOME))
+def test_the_first_visitor_makes_room_for_one_too_many(tmp_path: Path) -> None:
+    lines = [f"device{number}:{SECRET}" for number in range(MAX_VISITS + 1)]
+    file = tmp_path / "many"
+    file.touch(mode=0o600)
+    file.write_text("\n".join(lines), encoding="ascii")
+    doors = TokenDoors(Access(load_server_tokens(file, {})))
+    cookies = [doors.sign_in(each, address=HOME) for each in lines]
     assert doors.visit(cookies[0]) is None
     assert all(doors.visit(each) is not None for each in cookies[1:])
+
+
+def test_who_signs_in_again_and_again_signs_out_nobody_else(doors: TokenDoors) -> None:
+    boss = doors.sign_in(f"boss:{SECRET}", address=HOME)
+    cookies = [doors.sign_in(f"porch:{SECRET}", address=HOME) for _ in range(MAX_VISITS)]
+    assert doors.visit(boss) is not None
+    assert [doors.visit(each) is not None for each in cookies].count(True) == MAX_VISITS_OF_TOKEN
+    assert doors.visit(cookies[-1]) is not None
 
 
 # How often.

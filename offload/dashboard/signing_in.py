@@ -27,6 +27,9 @@ VISIT_S: Final = 12 * 3600.0
 # People and their browsers; past it whoever signed in first has to do it again.
 MAX_VISITS: Final = 256
 
+# The same for each token, so that whoever has one signs out nobody but those who have it, too.
+MAX_VISITS_OF_TOKEN: Final = 16
+
 
 class Credential(Protocol):
     """A token that somebody knew, as it was then."""
@@ -113,7 +116,7 @@ class TokenDoors:
             raise
         self._limits.succeeded(address, now)
         cookie = secrets.token_urlsafe(COOKIE_BYTES)
-        self._forget_old()
+        self._make_room(credential.token)
         visit = TokenVisit(credential, until_s=now + VISIT_S, clock=self._clock)
         self._visits[_hash(cookie)] = visit
         extra = {"token": credential.token, "role": str(visit.visitor.role), "peer": address}
@@ -126,12 +129,14 @@ class TokenDoors:
             visit.leave()
             logger.info("signed_out", extra={"token": visit.visitor.name})
 
-    def _forget_old(self) -> None:
-        """Make room for one more visit."""
-        for key, visit in list(self._visits.items()):
-            if visit.is_over or len(self._visits) >= MAX_VISITS:
-                visit.leave()
-                del self._visits[key]
+    def _make_room(self, token: str) -> None:
+        """Forget visits that are over, and the first one where there are too many for another."""
+        self._visits = {key: each for key, each in self._visits.items() if not each.is_over}
+        own = [key for key, each in self._visits.items() if each.visitor.name == token]
+        if len(own) >= MAX_VISITS_OF_TOKEN:
+            self._visits.pop(own[0]).leave()
+        elif len(self._visits) >= MAX_VISITS:
+            self._visits.pop(next(iter(self._visits))).leave()
 
 
 def _hash(cookie: str | None) -> bytes:
