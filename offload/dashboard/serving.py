@@ -61,10 +61,12 @@ class _Connection(H11Protocol):
     def _check_moves(self) -> None:
         if self.transport.is_closing():
             return
-        is_idle = self.cycle is None or self.cycle.response_complete
+        cycle = self.cycle
+        # All of a request's body counts as its end: a byte now and then is not enough.
+        waits = cycle is None or cycle.response_complete or cycle.more_body
         unread_bytes = self.transport.get_write_buffer_size()
-        now = (self.cycle, is_idle, unread_bytes)
-        if (is_idle or unread_bytes) and now == self._before:
+        now = (cycle, waits, unread_bytes)
+        if (waits or unread_bytes) and now == self._before:
             self.transport.abort()
             return
         self._before = now

@@ -458,8 +458,8 @@ def test_connections_that_ask_for_nothing_are_ended(site: Site) -> None:
     try:
         silent[1].sendall(b"GET / HT")
         silent[2].sendall(
-            b"POST /sign-in HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost"
-            b"\r\nContent-Length: 9\r\n\r\ntoken"
+            b"POST /sign-in HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\n"
+            b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 9\r\n\r\ntoken"
         )
         for each in silent:
             each.settimeout(40)
