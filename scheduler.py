@@ -23,7 +23,7 @@ from typing import Final
 
 from offload.scheduling.decisions import Decisions
 from offload.scheduling.dither import Dither
-from offload.scheduling.flow import WAITING_PART, DeviceTime, Step, Throughput
+from offload.scheduling.flow import FPS_S, WAITING_PART, DeviceTime, Step, Throughput
 from offload.scheduling.forecasting import forecasts
 from offload.scheduling.mixture import Mixture, Way
 from offload.scheduling.model import DEVICE_LIMITS, LIMITS, Estimate, Model
@@ -73,9 +73,10 @@ FIRST_FRAMES: Final = 3
 # The share of watched frames follows as if it were over so many.
 WATCHED_FRAMES: Final = 16
 
-# Off the goal by more is not settled, and if the cloud's part of the work changed by more, some of
-# it has moved.
+# Off the goal by more than this part and a frame is not settled: whole frames are counted. If the
+# cloud's part of the work changed by more than the other part, some of it has moved.
 ON_TARGET: Final = 0.05
+ON_TARGET_FPS: Final = 1 / FPS_S
 MOVED_PART: Final = 0.1
 
 
@@ -322,7 +323,7 @@ class ThroughputScheduler:
         after_s = self._mixture.cost
         if abs(after_s - before_s) > MOVED_PART * max(after_s, before_s):
             return Reason.MOVED_MORE_DEVICE if after_s < before_s else Reason.MOVED_MORE_CLOUD
-        if self._throughput.fps(now) < goal * (1 - ON_TARGET):
+        if self._throughput.fps(now) < goal * (1 - ON_TARGET) - ON_TARGET_FPS:
             return Reason.HELD_HYSTERESIS
         return Reason.SOURCE_LIMITED if goal < self._target_fps else Reason.SETTLED
 

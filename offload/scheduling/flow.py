@@ -89,8 +89,10 @@ class Throughput:
         frames, seconds = self._finished - begin.finished, self._last_s - begin.at_s
         if not frames or seconds <= 0:
             return 0.0
-        # The next frame is due one period after the last; up to there nothing is missing.
-        return frames / max(seconds, now - begin.at_s - seconds / frames)
+        # The next frame is due one period after the last, or as much later as the last came after
+        # those before: acknowledgements may come in bursts. Up to there nothing is missing.
+        due_s = max(seconds / frames, self._gap_s)
+        return frames / max(seconds, now - begin.at_s - due_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -148,6 +148,18 @@ def test_target_above_the_sources_rate_takes_the_source_for_the_limit(name: str)
     assert reasons.count(Reason.SOURCE_LIMITED) > 0.3 * len(reasons)
 
 
+@pytest.mark.parametrize("camera_fps", [5, 8, 10, 12])
+@pytest.mark.parametrize("every_s", [0.17, 0.25, 0.3])
+def test_slow_source_is_the_limit_however_its_frames_are_acknowledged(
+    camera_fps: float, every_s: float
+) -> None:
+    scenario = SCENARIOS["above camera"]
+    scheduler, _ = steered(replace(scenario, camera_fps=camera_fps, acknowledged_every_s=every_s))
+    reasons = [each.reason for each in scheduler.decisions() if each.at_s > 15]
+    assert reasons.count(Reason.HELD_HYSTERESIS) < 0.06 * len(reasons)
+    assert reasons.count(Reason.SOURCE_LIMITED) > 0.9 * len(reasons)
+
+
 def test_throttled_device_that_loses_frames_while_it_waits_is_not_taken_for_idle() -> None:
     scheduler, trace = steered(SCENARIOS["throttled"])
     assert trace.fps(25, 40) >= 0.95 * 18
