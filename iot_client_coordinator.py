@@ -549,6 +549,9 @@ class DeviceRun:
     @property
     def _expected_frames(self) -> int | None:
         """How many frames this run will capture, as far as one can know."""
+        if self._options.limit.duration_s is not None:
+            # Nobody knows whether time or frames will be over first.
+            return None
         counts = [self._options.limit.frames]
         if self._source is not None and self._source.frame_count is not None:
             counts.append(max(0, self._source.frame_count - self._first_seq))

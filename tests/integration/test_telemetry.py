@@ -119,6 +119,14 @@ def test_a_file_s_length_and_the_limit_say_how_many_frames_will_come(tmp_path: P
     assert sample.expected_frames == 50
 
 
+def test_with_a_duration_nobody_knows_how_many_frames_will_come(tmp_path: Path) -> None:
+    limits = ("--frames", "50", "--duration", "60")
+    ended = run_client(tmp_path, "--rate", "40", *limits, "--trace", "run.jsonl")
+    assert ended.code == 0
+    (sample,) = [each for each in traced(tmp_path / "run.jsonl") if isinstance(each, Sampled)]
+    assert sample.expected_frames is None
+
+
 # A device that is asked, and says what it likes.
 
 
