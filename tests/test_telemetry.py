@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import fields, is_dataclass, replace
@@ -28,7 +29,7 @@ from offload.telemetry.events import (
 from offload.telemetry.form import MAX_ITEMS, event_name, from_fields, to_fields
 from offload.telemetry.reasons import ReasonWatch
 from offload.telemetry.recorder import Recorder
-from offload.telemetry.trace import open_trace, read_trace
+from offload.telemetry.trace import MAX_WAITING, TraceWriter, open_trace, read_trace
 from tests.seen_events import SeenEvents, sampled
 
 LOST = SessionLost(at_s=3.5, stream="porch", reason="server was silent for 6 s", in_flight=4)
@@ -48,6 +49,10 @@ FORECAST = Forecast(
     split=1, encoding="raw", fps=3.5, limit="link", device_s=0.1, link_s=0.2, cloud_s=0.3
 )
 FULL = sampled(forecasts=(FORECAST,), reason="settled", target_fps=25.0, split=1.5)
+
+
+# Long past what any of it takes: it only ends a test that has failed already.
+WAIT_S = 30.0
 
 
 # Form.
@@ -139,7 +144,25 @@ def test_an_event_is_in_the_file_before_the_trace_is_closed(tmp_path: Path) -> N
     path = tmp_path / "run.jsonl"
     with closing(open_trace(path)) as trace:
         trace.note(BEGAN)
+        by_s = time.monotonic() + WAIT_S
+        while not path.stat().st_size:
+            assert time.monotonic() < by_s
+            time.sleep(0.001)
         assert list(read_trace(path)) == [BEGAN]
+
+
+def test_a_trace_that_nobody_takes_holds_nobody_up(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    reader, writer = os.pipe()
+    trace = TraceWriter(tmp_path / "run.jsonl", os.fdopen(writer, "w"))
+    # A pipe takes 64 KiB, and the thread holds what it writes just now.
+    for _ in range(2 * MAX_WAITING):
+        trace.note(FULL)
+    trace.close()
+    os.close(reader)
+    messages = [each.message for each in caplog.records]
+    assert messages == ["trace_incomplete", "trace_not_written"]
 
 
 def test_a_last_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
