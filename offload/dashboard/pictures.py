@@ -74,7 +74,7 @@ class Pictures:
         """
         until_s = time.monotonic() + WAIT_S
         while (now := time.monotonic()) < until_s:
-            made = self._look(stream, now)
+            made = self._look(stream, number, now)
             # A number below is that of a stream that began anew.
             if made is not None and made.number != number:
                 jpeg = await asyncio.shield(made.jpeg)
@@ -84,8 +84,11 @@ class Pictures:
             await asyncio.sleep(_POLL_S)
         return None
 
-    def _look(self, stream: str, now: float) -> _Made | None:
-        """Return the newest one that may be shown now; it may be in the making."""
+    def _look(self, stream: str, number: int, now: float) -> _Made | None:
+        """Return the newest one that may be shown now; it may be in the making.
+
+        One that the browser has is not made again for it, though it may not be kept any more.
+        """
         found, made = self._source.look(stream), self._made.get(stream)
         if found is None:
             self._made.pop(stream, None)
@@ -94,7 +97,7 @@ class Pictures:
             made.number == found.number or now - made.at_s < 1 / PICTURE_FPS or not made.jpeg.done()
         ):
             return made
-        return self._make(stream, found, now)
+        return None if found.number == number else self._make(stream, found, now)
 
     def _make(self, stream: str, picture: Picture, now: float) -> _Made:
         loop = asyncio.get_running_loop()
