@@ -1,5 +1,6 @@
 """What is kept of streams: how they stand, how they went, and no more than there is room for."""
 
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise
@@ -7,6 +8,8 @@ from typing import Final
 
 import pytest
 
+from offload.cloud.page import SPARE_STREAMS
+from offload.cloud.stream_table import MAX_IDLE_STREAMS
 from offload.telemetry.events import (
     PeerRefused,
     ReasonChanged,
@@ -288,6 +291,20 @@ def test_with_more_streams_less_is_kept_of_each() -> None:
     (stream, *_) = history.streams()
     assert len(stream.samples) <= 10 * 5 / 4
     assert len(stream.notices) == 2
+
+
+def test_a_stream_that_comes_costs_no_look_at_all_samples_of_the_others() -> None:
+    history = history_of(*(opened(stream=f"s{number}") for number in range(1000)))
+    began_s = time.process_time()
+    for number in range(1000, LIVE.streams):
+        history.note(opened(stream=f"s{number}"))
+    # About 0.01 s; with such a look it takes 0.2 s.
+    assert time.process_time() - began_s < 0.1
+
+
+def test_all_streams_that_a_server_samples_have_a_place() -> None:
+    # Else each would take that of another one every second, without end.
+    assert SPARE_STREAMS >= MAX_IDLE_STREAMS
 
 
 def test_streams_that_are_over_are_forgotten_first_then_those_that_are_away() -> None:

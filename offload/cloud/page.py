@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from offload.cloud.options import Options
 from offload.cloud.setup import Setup
+from offload.cloud.stream_table import MAX_IDLE_STREAMS
 from offload.dashboard import missing_extra
 from offload.errors import ConfigurationError
 from offload.loading import App
@@ -33,8 +34,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("dashboard")
 
-# Streams beyond those of clients that may be connected: those that are over, or away.
-SPARE_STREAMS: Final = 256
+# Streams beyond those of clients that may be connected: all that are away and in memory, since
+# each of these is sampled every second, and would take the place of another one; and some that
+# are over.
+SPARE_STREAMS: Final = MAX_IDLE_STREAMS + 256
 
 
 class Page:

@@ -60,6 +60,8 @@ class History:
         self._keeping = keeping
         self._shapes = dict(shapes or {})
         self._streams: dict[str, StreamHistory] = {}
+        # For how many streams all of them were made to fit.
+        self._fits = 0
 
     def streams(self) -> list[StreamHistory]:
         """Return all streams, those that were first seen first."""
@@ -125,10 +127,18 @@ class History:
                 self.streams(), key=lambda each: (not each.ended, each.connected, each.seen_s)
             )
             del self._streams[victim.info.stream]
+        self._fits = min(self._fits, len(self._streams))
         self._streams[name] = StreamHistory(name, self._keeping)
+        self._make_fit()
+        return self._streams[name]
+
+    def _make_fit(self) -> None:
+        """Make all streams smaller, now and then: else each new one costs a look at all."""
+        if len(self._streams) <= self._fits + self._fits // 8:
+            return
+        self._fits = len(self._streams)
         for each in self._streams.values():
             each.shrink(most_bytes=self._most_bytes, notices=self._most_notices)
-        return self._streams[name]
 
     @property
     def _most_bytes(self) -> int:
