@@ -80,6 +80,11 @@ class DeviceTelemetry:
             raise RemoteProtocolError(
                 f"device says what {len(sampled.tasks)} tasks took, expected {self._tasks}"
             )
+        # They are kept for as long as the stream is, which may be long after the device has gone.
+        if len(sampled.forecasts) > self._tasks:
+            raise RemoteProtocolError(
+                f"device says {len(sampled.forecasts)} forecasts, expected one for each split"
+            )
         sampled = replace(sampled, at_s=now, stream=self._stream)
         self._recorder.record(sampled)
         if (changed := self._reasons.note(sampled)) is not None:

@@ -144,6 +144,10 @@ def server(tmp_path: Path, app: RawApp) -> Iterator[CloudServer]:
 
 WANTED = Control(name=TELEMETRY, body={"wanted": True})
 FINE = sampled(task_count=3, stream="another")
+FORECAST = {
+    **{"split": 1, "encoding": "raw", "fps": 25.0, "limit": "link"},
+    **{"device_s": 0.01, "link_s": 0.04, "cloud_s": 0.02},
+}
 
 
 def say(device: RawDevice, control: Control) -> None:
@@ -188,6 +192,7 @@ def test_what_a_device_says_is_recorded_under_its_own_stream(
         (to_fields(SessionLost(at_s=0.0, stream="s", reason="", in_flight=0)), "something else"),
         ({**to_fields(FINE), "fps": "many"}, "fps is 'many', expected a finite number"),
         (to_fields(sampled(task_count=4)), "what 4 tasks took, expected 3"),
+        ({**to_fields(FINE), "forecasts": 4 * [FORECAST]}, "4 forecasts, expected one for each"),
     ],
 )
 def test_a_device_that_says_what_cannot_be_breaks_the_protocol(
