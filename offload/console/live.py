@@ -7,8 +7,9 @@
 
 While lines are shown, what log handlers, ``sys.stderr`` and ``sys.stdout`` write to the same
 terminal goes through here: the lines are taken away, the text is written whole, and the lines come
-back below it. What writes past Python (a library's own warnings) overwrites a line until it is
-drawn again.
+back below it. A terminal that takes nothing (Ctrl-S) holds nobody up who logs: lines wait until it
+does, and only the end of the program waits for it. What writes past Python (a library's own
+warnings) overwrites a line until it is drawn again.
 
 The cursor is never hidden. It rests in front of the first line, so whatever ends the program, or
 only stops it (Ctrl-Z, kill -9), leaves a terminal that needs no repair.
@@ -34,6 +35,9 @@ USUAL_LINES: Final = 24
 
 # What is written without a line break is kept until it comes, but no more than this.
 MAX_UNFINISHED_CHARACTERS: Final = 2_000
+
+# Of what is written while the terminal takes nothing (Ctrl-S), so much is kept until it does.
+MAX_KEPT_CHARACTERS: Final = 100_000
 
 # To the end of the screen. The cursor is at the upper left of what is shown.
 ERASE: Final = "\r\x1b[J"
@@ -61,6 +65,8 @@ class LiveTerminal:
         # One thread may come back here while it writes: with a warning of the garbage collector.
         self._lock = threading.RLock()
         self._picture: Picture | None = None
+        self._kept = ""
+        self._lines_left_out = 0
         self._is_drawn = False
         self._is_closed = False
         self._drawn_at_s: deque[float] = deque(maxlen=MAX_DRAWS)
@@ -79,26 +85,22 @@ class LiveTerminal:
             return
         try:
             if self._takes_more():
-                self._write(self._drawn())
+                self._write(self._with_lines_above(""))
         finally:
             self._lock.release()
 
-    def write_above(self, text: str, output: TextIO) -> None:
-        """Write whole lines above what is shown, which follows them.
+    def write_above(self, text: str) -> None:
+        """Write whole lines above what is shown, now or once the terminal takes them.
 
         Raises:
-            OSError: ``output`` takes them no more.
+            OSError: The terminal takes nothing any more.
         """
         with self._lock:
-            erase, self._is_drawn = self._erase(), False
-            if output is self._output:
-                output.write(erase + text + self._drawn())
-                output.flush()
+            if not self._is_closed and not self._takes_more():
+                self._keep(text)
                 return
-            self._write(erase)
-            output.write(text)
-            output.flush()
-            self._write(self._drawn())
+            self._output.write(self._with_lines_above(text))
+            self._output.flush()
 
     def close(self, last: Picture | None = None) -> None:
         """Take the lines away, leave ``last`` in their place, and let others write as before.
@@ -109,12 +111,32 @@ class LiveTerminal:
             if self._is_closed:
                 return
             self._is_closed = True
-            self._write(self._erase())
+            self._write(self._erase() + self._take_kept())
         # Without the lock: a thread that writes a log line holds its handler's, and waits for ours.
         self._detour.end()
         with self._lock:
             lines = [] if last is None else last(self._size())
             self._write("".join(f"{each}\n" for each in lines))
+
+    def _keep(self, text: str) -> None:
+        if len(self._kept) + len(text) <= MAX_KEPT_CHARACTERS:
+            self._kept += text
+        else:
+            self._lines_left_out += text.count("\n")
+
+    def _take_kept(self) -> str:
+        kept, self._kept = self._kept, ""
+        if self._lines_left_out:
+            kept += f"({self._lines_left_out} lines left out while the terminal stood still)\n"
+            self._lines_left_out = 0
+        return kept
+
+    def _with_lines_above(self, text: str) -> str:
+        """Return what draws the lines, below what was kept and ``text``."""
+        if not (above := self._take_kept() + text):
+            return self._drawn()
+        erase, self._is_drawn = self._erase(), False
+        return erase + above + self._drawn()
 
     def _erase(self) -> str:
         # In the background, the cursor is where the shell has put it.
@@ -230,7 +252,7 @@ class _Above:
                 whole, end, rest = whole + end + rest, "\n", ""
             self._unfinished = rest
         if end:
-            self._terminal.write_above(whole + end, self.output)
+            self._terminal.write_above(whole + end)
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -245,7 +267,7 @@ class _Above:
         with self._lock:
             rest, self._unfinished = self._unfinished, ""
         if rest:
-            self._terminal.write_above(f"{rest}\n", self.output)
+            self._terminal.write_above(f"{rest}\n")
 
     # What else a stream has is that of the real one.
     def __getattr__(self, name: str) -> Any:

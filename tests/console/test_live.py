@@ -14,7 +14,13 @@ from typing import Final, TextIO
 
 import pytest
 
-from offload.console.live import MAX_DRAWS, MAX_UNFINISHED_CHARACTERS, LiveTerminal, Picture
+from offload.console.live import (
+    MAX_DRAWS,
+    MAX_KEPT_CHARACTERS,
+    MAX_UNFINISHED_CHARACTERS,
+    LiveTerminal,
+    Picture,
+)
 from tests.console.terminal import Terminal
 
 # Long past what any of it takes: it only ends a test that has failed already.
@@ -282,7 +288,7 @@ class StuckOutput(io.TextIOWrapper):
 def test_who_draws_does_not_wait_for_who_writes(terminal: Terminal) -> None:
     with StuckOutput(terminal) as output:
         live = LiveTerminal(output)
-        writing = threading.Thread(target=live.write_above, args=("a line\n", output))
+        writing = threading.Thread(target=live.write_above, args=("a line\n",))
         writing.start()
         assert output.is_asked.wait(WAIT_S)
         live.show(lines(" live"))
@@ -300,6 +306,39 @@ def test_a_terminal_that_takes_nothing_holds_nobody_up(
     live.show(lines(" live"))
     termios.tcflow(terminal.output.fileno(), termios.TCOON)
     assert terminal.rows() == []
+
+
+@pytest.mark.usefixtures("handler")
+def test_who_logs_to_a_terminal_that_takes_nothing_goes_on_and_the_lines_come_later(
+    terminal: Terminal, live: LiveTerminal
+) -> None:
+    live.show(lines(" live"))
+    assert terminal.rows() == [" live"]
+    log = logging.getLogger("test").warning
+    termios.tcflow(terminal.output.fileno(), termios.TCOOFF)
+    logging_ = threading.Thread(target=lambda: [log(each) for each in ("one", "two")], daemon=True)
+    logging_.start()
+    logging_.join(WAIT_S / 10)
+    was_held_up = logging_.is_alive()
+    termios.tcflow(terminal.output.fileno(), termios.TCOON)
+    logging_.join(WAIT_S)
+    assert not was_held_up
+    live.show(lines(" live"))
+    assert terminal.rows() == ["one", "two", " live"]
+
+
+def test_of_what_a_terminal_does_not_take_only_so_much_is_kept(
+    terminal: Terminal, live: LiveTerminal
+) -> None:
+    termios.tcflow(terminal.output.fileno(), termios.TCOOFF)
+    live.write_above("kept\n")
+    live.write_above("x\ny\n" * MAX_KEPT_CHARACTERS)
+    termios.tcflow(terminal.output.fileno(), termios.TCOON)
+    live.close()
+    left_out = 2 * MAX_KEPT_CHARACTERS
+    assert "".join(terminal.rows()) == (
+        f"kept({left_out} lines left out while the terminal stood still)"
+    )
 
 
 def test_a_terminal_that_has_gone_is_no_error(live: LiveTerminal, terminal: Terminal) -> None:
