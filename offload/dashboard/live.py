@@ -45,17 +45,9 @@ class LiveSource:
 
     def note(self, event: TelemetryEvent) -> None:
         """Take in one event."""
-        self.history.note(event)
         if isinstance(event, SessionOpened):
-            owner = self._cloud.owner_of(event.stream)
-            if owner is not None:
-                self._owners[event.stream] = owner
-            if len(self._owners) > 2 * len(self.history.streams()):
-                self._owners = {
-                    name: owner
-                    for name, owner in self._owners.items()
-                    if self.history.get(name) is not None
-                }
+            self._note_owner(event.stream)
+        self.history.note(event)
 
     def owner(self, stream: str) -> str | None:
         """Return whose stream it is; see `Source.owner`."""
@@ -69,3 +61,16 @@ class LiveSource:
         """Return the newest picture; see `Source.look`."""
         found = self._cloud.look_at(stream)
         return None if found is None else Picture(number=found[0], content=found[1])
+
+    def _note_owner(self, stream: str) -> None:
+        """Take note of whose stream it is that opens; what was another owner's is forgotten."""
+        owner = self._cloud.owner_of(stream)
+        if owner is None:
+            return
+        if self._owners.get(stream, owner) != owner:
+            self.history.forget(stream)
+        self._owners[stream] = owner
+        # Those of streams that the history has forgotten may be too many.
+        if len(self._owners) > 2 * len(self.history.streams()) + 1:
+            known = {each.info.stream for each in self.history.streams()} | {stream}
+            self._owners = {name: each for name, each in self._owners.items() if name in known}

@@ -123,7 +123,8 @@ class Watchers:
         quiet_s = 0.0
         while not (visit.is_over or self._closing.is_set()):
             stream = self._source.history.get(name)
-            if stream is None:
+            # Under its name there may be another owner's by now.
+            if stream is None or not visit.visitor.may_see(self._source.owner(name)):
                 return
             if noticed is None or noticed > stream.noticed:
                 noticed = stream.noticed if noticed is None else 0

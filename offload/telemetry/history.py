@@ -71,6 +71,10 @@ class History:
         """Return a stream; None if there is none of that name, or it is forgotten."""
         return self._streams.get(name)
 
+    def forget(self, name: str) -> None:
+        """Forget a stream, if there is one of that name."""
+        self._streams.pop(name, None)
+
     def note(self, event: TelemetryEvent) -> None:
         """Take in one event."""
         self.now_s = max(self.now_s, event.at_s)
