@@ -56,13 +56,14 @@ class Dashboard:
         state.assets = Assets(static)
         state.work = self._work
         state.watchers = self._watchers
-        state.pictures = Pictures(source, self._work)
+        state.pictures = self._pictures = Pictures(source, self._work)
         state.downloads = Downloads(self._work)
         self.application: ASGIApp = Guard(self._app, is_loopback=is_loopback)
 
     def stop_watching(self) -> None:
         """Let all those end who watch."""
         self._watchers.close()
+        self._pictures.close()
 
     def close(self) -> None:
         """Give back its threads, without waiting for what they are still at."""

@@ -65,6 +65,11 @@ class Pictures:
         self._work = work
         # In the order of their last making.
         self._made: dict[str, _Made] = {}
+        self._is_closing = False
+
+    def close(self) -> None:
+        """Let those end who wait for one."""
+        self._is_closing = True
 
     async def newer_than(self, stream: str, number: int) -> Jpeg | None:
         """Return the newest picture once there is a newer one; None if there is none in time.
@@ -73,7 +78,7 @@ class Pictures:
             NoPicture: It cannot be shown.
         """
         until_s = time.monotonic() + WAIT_S
-        while (now := time.monotonic()) < until_s:
+        while (now := time.monotonic()) < until_s and not self._is_closing:
             made = self._look(stream, number, now)
             # A number below is that of a stream that began anew.
             if made is not None and made.number != number:

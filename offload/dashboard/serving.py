@@ -38,8 +38,9 @@ TLS_GOODBYE_S: Final = 2.0
 # When the process may open no more files.
 ACCEPT_PAUSE_S: Final = 1.0
 
-# For answers under way once all watchers were told that this is the end.
-CLOSE_S: Final = 1
+# For answers under way once all watchers were told that this is the end; and the last resort.
+HANG_UP_S: Final = 0.5
+CLOSE_S: Final = 2
 
 
 class _Connection(H11Protocol):
@@ -99,7 +100,13 @@ class _Server(uvicorn.Server):
         for each in self._tasks:
             each.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        asyncio.get_running_loop().call_later(HANG_UP_S, self._hang_up)
         await super().shutdown(self._listeners)
+
+    def _hang_up(self) -> None:
+        """End the connections that are left: those that take nothing of what they asked for."""
+        for each in list(self.server_state.connections):
+            each.transport.abort()
 
     async def _accept(self, listener: Listener) -> None:
         loop = asyncio.get_running_loop()
