@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
@@ -133,17 +134,16 @@ async def results(request: Request, _visit: Visit, stream: StreamHistory) -> Res
     before = read_number(request, "before", default=MAX_SEQ, most=MAX_SEQ)
     if state.source.results is None:
         return json_response({"kept": False, "rows": [], "next": None})
-    read = partial(read_page, state.source.results, stream.info.stream, before=before, limit=limit)
+    name = stream.info.stream
+    read = partial(_results_text, state.source.results, name, before=before, limit=limit)
     try:
-        found = await asyncio.get_running_loop().run_in_executor(state.work, read)
+        text = await asyncio.get_running_loop().run_in_executor(state.work, read)
     except ResultsError as error:
         return error_response(str(error), 500)
-    return json_response(found)
+    return Response(text, media_type="application/json")
 
 
-async def download(
-    request: Request, _visit: Visit, stream: StreamHistory, *, kind: str
-) -> Response:
+async def download(request: Request, visit: Visit, stream: StreamHistory, *, kind: str) -> Response:
     """Give all results of a stream as a file, ``csv`` or ``jsonl``."""
     state = request.app.state
     if state.source.results is None:
@@ -153,7 +153,7 @@ async def download(
     name = stream.info.stream
     file = f"results-{_NOT_IN_NAMES.sub('_', name)[:80]}.{kind}"
     return LastingResponse(
-        state.downloads.read(state.source.results, name, kind),
+        state.downloads.read(visit, state.source.results, name, kind),
         state.downloads.places,
         headers={"Content-Disposition": f'attachment; filename="{file}"'},
         media_type=media_type(kind),
@@ -207,6 +207,13 @@ def for_stream(answer: StreamAnswer) -> Callable[[Request], Awaitable[Response]]
 
 def _device_text(parts: dict[str, object], samples: Samples) -> str:
     return to_json({**parts, "samples": column_fields(samples)})
+
+
+def _results_text(path: Path, stream: str, *, before: int, limit: int) -> str:
+    found = read_page(path, stream, before=before, limit=limit)
+    # Row by row: all at once would hold up the server's other threads for as long.
+    rows = ",".join(map(to_json, found["rows"]))
+    return f'{{"kept":true,"rows":[{rows}],"next":{to_json(found["next"])}}}'
 
 
 def _noticed(request: Request) -> int | None:

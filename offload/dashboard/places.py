@@ -11,6 +11,8 @@ from typing import Any
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from offload.errors import ResultsError
+
 
 class Places:
     """Counts what is under way.
@@ -54,6 +56,9 @@ class LastingResponse(StreamingResponse):
         """Send the parts."""
         try:
             await super().__call__(scope, receive, send)
+        # Said where it came up; an answer that is not complete is all that is left to say.
+        except ResultsError:
+            pass
         finally:
             self._places.give_back()
             # Else what they hold is held until somebody looks for what nobody uses.

@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from offload.dashboard.doors import Visit
 from offload.dashboard.places import Places
 from offload.errors import OffloadError, ResultsError
 from offload.results.reading import (
@@ -87,8 +88,14 @@ class Downloads:
         self.places = Places(MAX_DOWNLOADS)
         self._work = work
 
-    async def read(self, path: Path, stream: str, kind: str) -> AsyncGenerator[str, None]:
-        """Yield all results of a stream as text, a batch at a time."""
+    async def read(
+        self, visit: Visit, path: Path, stream: str, kind: str
+    ) -> AsyncGenerator[str, None]:
+        """Yield all results of a stream as text, a batch at a time, until the visit is over.
+
+        Raises:
+            ResultsError: They cannot be read, or the visit is over: what was sent is not all.
+        """
         loop = asyncio.get_running_loop()
         reader = _Reader(path, stream, _LINES[kind][1])
         try:
@@ -96,10 +103,12 @@ class Downloads:
                 yield csv_head()
             while text := await loop.run_in_executor(self._work, reader.batch):
                 yield text
+                if visit.is_over:
+                    raise ResultsError("whoever reads them has signed out, or may not any more")
         except (OffloadError, sqlite3.Error) as error:
             # What was sent is an answer that stops in the middle, which the browser says.
             logger.error("download_failed", extra={"stream": stream, "reason": str(error)})
-            raise
+            raise ResultsError(f"results cannot be read: {error}") from error
         finally:
             # A batch may be under way that nobody waits for any more.
             self._work.submit(reader.close)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import signal
 import socket
 import sqlite3
 import time
@@ -17,7 +18,7 @@ import pytest
 from offload.dashboard.pictures import PICTURE_FPS
 from offload.dashboard.stored import MAX_DOWNLOADS
 from offload.dashboard.watching import MAX_WATCHERS
-from tests.integration.page_site import VIEWER, Site, site_in
+from tests.integration.page_site import VIEWER, Site, site_in, write_tokens
 from tests.integration.programs import (
     Program,
     client,
@@ -379,11 +380,8 @@ def test_a_server_that_keeps_no_results_says_so(tmp_path: Path) -> None:
 
 
 def test_a_browser_that_does_not_read_holds_up_nothing(site: Site) -> None:
-    folder, visitor = site.tokens.parent, site.visitor(VIEWER)
-    with device(site) as program:
-        wait_for_results(folder / "results.db", STREAM, at_least=1)
-        program.kill()
-    add_results(folder / "results.db", 200_000)
+    visitor = site.visitor(VIEWER)
+    keep_many_results(site)
     server = psutil.Process(site.server.pid)
     with device(site), ExitStack() as stack:
         wait_until(lambda: row_of(visitor), lambda row: bool(row and row["fps"]))
@@ -451,6 +449,47 @@ def test_a_server_with_watchers_ends_at_once_when_it_is_told_to(site: Site) -> N
             assert site.server.stop().code == 0
             assert time.monotonic() - began_s < 5.0
         events.run_out()
+
+
+def test_a_server_ends_quietly_though_a_browser_waits_or_does_not_read(site: Site) -> None:
+    visitor = site.visitor(VIEWER)
+    keep_many_results(site)
+    with ExitStack() as stack:
+        for path in ("/results.csv", "/picture"):
+            asked = stack.enter_context(visitor.asking_only(of_device(STREAM, path)))
+            if path == "/results.csv":
+                assert asked.recv(15) == b"HTTP/1.1 200 OK"
+        began_s = time.monotonic()
+        ended = site.server.stop()
+        assert time.monotonic() - began_s < 5.0
+    assert ended.code == 0
+    assert " ERROR " not in ended.err
+
+
+def test_a_download_ends_when_its_token_is_withdrawn(site: Site) -> None:
+    visitor = site.visitor(VIEWER)
+    keep_many_results(site)
+    with visitor.asking_only(of_device(STREAM, "/results.csv")) as connection:
+        found = connection.recv(15)
+        assert found == b"HTTP/1.1 200 OK"
+        write_tokens(site.tokens, TOKEN, OPERATOR)
+        site.server.send(signal.SIGHUP)
+        site.server.wait_for_line("tokens_reloaded")
+        while part := connection.recv(1 << 20):
+            found += part
+    # The rest would be over 15 MB, and end with an empty chunk.
+    assert len(found) < 8_000_000
+    assert not found.endswith(b"0\r\n\r\n")
+    assert "Traceback" not in site.server.stop().err
+
+
+def keep_many_results(site: Site) -> None:
+    """Store more results of a stream than the buffers between two programs hold."""
+    folder = site.tokens.parent
+    with device(site) as program:
+        wait_for_results(folder / "results.db", STREAM, at_least=1)
+        program.kill()
+    add_results(folder / "results.db", 200_000)
 
 
 def test_connections_that_ask_for_nothing_are_ended(site: Site) -> None:
