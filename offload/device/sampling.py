@@ -2,7 +2,7 @@
 
 sampler = Sampler(stream="porch", totals=totals, load=load, choosing=choosing)
 if sampler.is_due(now):
-recorder.record(sampler.sample(now, at_s=recorder.now(), ...))
+recorder.record(sampler.sample(Moment(now=now, at_s=recorder.now(), ...)))
 """
 
 import math

@@ -1,7 +1,7 @@
 """The command line of ``python3 -m offload.doctor``.
 
 options = parse(sys.argv[1:], os.environ)
-options.device_options(server)      # what the device program is given for it
+options.local_options(), options.server_options(server)     # what the device program is given
 """
 
 import argparse

@@ -24,6 +24,7 @@ from offload.errors import (
     RemoteProtocolError,
     ServerUnavailable,
     SessionLost,
+    TurnedAway,
 )
 from offload.messages import EndConfirmed, Message, Open, Welcome
 from offload.servers import Secure, Server
@@ -44,10 +45,9 @@ class Reached:
     finding: Finding
     measured: Measured | None = None
 
-    @property
-    def works(self) -> bool:
-        """Whether the server takes this device."""
-        return self.finding.exit_code == 0
+
+class Unanswered(SessionLost):
+    """A server took the connection, and then did not answer, or hung up."""
 
 
 class Conversation:
@@ -110,10 +110,8 @@ def reach(server: Server, *, secure: Secure, token: Token | None, app: LoadedApp
         except OffloadError as error:
             return Reached(finding=_refused(server, error, token))
     assert problem is not None, "a name has an address"
-    advice = (
-        f"is the server running on {endpoint(server.host, server.port)}, and no firewall between?"
-    )
-    return Reached(finding=_unreachable(problem, advice=advice))
+    place = endpoint(server.host, server.port)
+    return Reached(finding=_unreachable(problem, advice=_advice(problem, place)))
 
 
 def _reach_at(
@@ -126,10 +124,18 @@ def _reach_at(
         try:
             connection = secure(plain, server.host)
         except TimeoutError as error:
-            raise SessionLost("server is connected, and says nothing of TLS") from error
+            raise Unanswered("server is connected, and says nothing of TLS") from error
+        except AuthError as error:
+            # Of a certificate, which no token helps with.
+            return Reached(finding=_refused(server, error, None))
         session = DeviceSession(opening=_opening(app), token=token, nonce=new_nonce())
         conversation = Conversation(connection, session, by_s=time.monotonic() + CONNECT_S)
-        welcome = _welcome(conversation)
+        try:
+            welcome = _welcome(conversation)
+        except TurnedAway:
+            raise
+        except SessionLost as error:
+            raise Unanswered(str(error)) from error
         measured = measure(conversation)
         _end(conversation)
     return Reached(
@@ -181,6 +187,14 @@ def _welcomed(
         advice = "it keeps the results of the trials that follow here"
         return warning("server", found, advice=advice)
     return ok("server", found)
+
+
+def _advice(problem: OffloadError, place: str) -> str:
+    if isinstance(problem, TurnedAway):
+        return "try again later"
+    if isinstance(problem, Unanswered):
+        return f"is it a task-offload server that listens on {place}? if it is, start it again"
+    return f"is the server running on {place}, and no firewall between?"
 
 
 def _unreachable(error: OffloadError, *, advice: str) -> Finding:

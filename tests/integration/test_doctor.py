@@ -19,6 +19,7 @@ from offload.errors import HandshakeError, ServerUnavailable
 from offload.messages import RefusalCode
 from offload.servers import Server, leave_plain
 from offload.transport import listening_sockets
+from tests.certificates import make_authority
 from tests.integration.answers import (
     FIRST,
     Answer,
@@ -237,6 +238,24 @@ def test_server_that_says_nothing_is_given_up_in_time() -> None:
     assert took_s < 2 * CONNECT_S
     assert finding.exit_code == 69
     assert "does not answer in time" in finding.found
+    assert "is it a task-offload server" in finding.advice
+
+
+def test_server_that_is_full_is_asked_again_later() -> None:
+    with Cloud(FIRST, answer=refusing(RefusalCode.BUSY, "server is full")) as cloud:
+        finding = reached(cloud.port).finding
+    assert finding.advice == "try again later"
+
+
+def test_certificate_that_is_not_accepted_is_no_matter_of_tokens(tmp_path: Path) -> None:
+    own = make_authority(tmp_path, "own")
+    app = numbers_app(tmp_path)
+    options = ("--tls-cert", str(own.certificate), "--tls-key", str(own.key))
+    with cloud_server(tmp_path, "--app", app, *options) as server:
+        ended = run_doctor(tmp_path, *server.address, "--app", app, "--tls")
+    assert ended.code == 77
+    assert "--tls-ca" in found(ended, "server")
+    assert "token" not in found(ended, "server")
 
 
 @pytest.mark.parametrize(
