@@ -154,6 +154,7 @@ RULES: Final[Sequence[Rule]] = (
             "cloud_server_coordinator.py",
             "benchmarks/peer_*.py",
             "benchmarks/relayed.py",
+            "benchmarks/page_devices.py",
             "tests/integration/*",
             "tests/faults/*",
         ),
