@@ -58,8 +58,8 @@ def test_the_rate_covers_the_last_seconds_alone() -> None:
 def test_a_pause_lowers_the_rate_as_it_goes_on() -> None:
     rate = RateWindow()
     rate.add(0.0, 10)
-    rates = [rate.per_second(now) for now in (0.0, RATE_WINDOW_S, RATE_WINDOW_S + 0.1)]
-    assert rates == [10 / RATE_WINDOW_S, 10 / RATE_WINDOW_S, 0.0]
+    rates = [rate.per_second(now) for now in (RATE_WINDOW_S, RATE_WINDOW_S + 0.1)]
+    assert rates == [10 / RATE_WINDOW_S, 0.0]
 
 
 def test_results_and_filtered_frames_are_throughput_and_others_are_not() -> None:
@@ -68,7 +68,7 @@ def test_results_and_filtered_frames_are_throughput_and_others_are_not() -> None
         run.finished(delivered(outcome, count=count))
     assert (run.completed, run.throughput_frames) == (1, 3)
     assert [run.outcomes[each] for each in Outcome] == [1, 2, 4, 8]
-    assert run.rate.per_second(10.0) == 3 / RATE_WINDOW_S
+    assert run.rate.per_second(10.0 + RATE_WINDOW_S) == 3 / RATE_WINDOW_S
     assert run.failures == {"find": 4}
 
 
@@ -130,3 +130,17 @@ def test_saved_seconds_are_counted_at_what_the_cloud_takes_for_a_task() -> None:
     assert run.cloud_s_saved() == pytest.approx(1.0)
     run.ran_in_cloud([TaskTime(task=1, runs=10, seconds=1.0)])
     assert run.cloud_s_saved() == pytest.approx(0.2)
+
+
+def test_a_rate_is_that_of_the_events_from_the_first_ones_on() -> None:
+    rate = RateWindow()
+    for number in range(11):
+        rate.add(100 + number / 10)
+    assert rate.per_second(101.0) == pytest.approx(10)
+
+
+def test_one_event_is_no_rate() -> None:
+    rate = RateWindow()
+    assert rate.per_second(99.0) == 0
+    rate.add(100.0, 5)
+    assert rate.per_second(100.0) == rate.per_second(100.1) == 0

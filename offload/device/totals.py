@@ -56,9 +56,13 @@ class RateWindow:
         """Start without events."""
         self._events: deque[tuple[float, int]] = deque()
         self._count = 0
+        self._began_s: float | None = None
+        self._began_count = 0
 
     def add(self, now: float, count: int = 1) -> None:
-        """Count ``count`` events at ``now``."""
+        """Count ``count`` events at ``now``; time begins with the first ones."""
+        if self._began_s is None:
+            self._began_s, self._began_count = now, count
         self._events.append((now, count))
         self._count += count
         self._forget(now)
@@ -66,6 +70,11 @@ class RateWindow:
     def per_second(self, now: float) -> float:
         """Return the rate at ``now``; a pause counts as it goes on."""
         self._forget(now)
+        if self._began_s is None or now <= self._began_s:
+            return 0.0
+        if now - self._began_s < RATE_WINDOW_S:
+            # What took how long before the first ones, nobody knows.
+            return (self._count - self._began_count) / (now - self._began_s)
         return self._count / RATE_WINDOW_S
 
     def _forget(self, now: float) -> None:
