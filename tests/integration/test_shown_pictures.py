@@ -12,6 +12,7 @@ from offload.dashboard.pictures import MAX_KEPT, Jpeg, Pictures
 from offload.dashboard.sources import Picture
 
 cv2 = pytest.importorskip("cv2", reason="JPEGs are made by OpenCV")
+pytestmark = pytest.mark.integration
 
 
 class Album:
