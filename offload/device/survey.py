@@ -18,11 +18,11 @@ from offload.messages import Outcome
 from scheduler import Forecast, ThroughputScheduler
 
 # How long a split is tried until its encodings are: the scheduler plans four times a second.
-SETTLING_S: Final = 0.6
+SETTLING_S: Final = 0.5
 
-# Then frames are counted for so long, and until there are so many: their rate is known to a tenth.
-COUNTED_S: Final = 1.4
-COUNTED_FRAMES: Final = 10
+# Then frames are counted for so long, and until there are so many: their rate is known well enough.
+COUNTED_S: Final = 2.0
+COUNTED_FRAMES: Final = 6
 
 # A visit ends after so long in any case. What it counted up to there is believed if there are as
 # many frames: they come from a queue, one every so often. Without any it may last twice as long.

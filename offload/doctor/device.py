@@ -34,7 +34,7 @@ def _alone(options: Options, report: Report) -> Alone | None:
     report.looks_at("each task's time")
     try:
         alone = run_alone(options.local_options())
-    except (ProgramError, OffloadError) as error:
+    except OffloadError as error:
         report.add(_of_program("tasks", error))
         return None
     times = ", ".join(f"{each.name} {1000 * each.seconds:.1f}" for each in alone.tasks)
@@ -101,7 +101,7 @@ def _survey(
     try:
         given = [*options.local_options(), *options.server_options(server)]
         forecasts = run_survey(given, split=seen.app.splits[-1])
-    except (ProgramError, OffloadError) as error:
+    except OffloadError as error:
         report.add(_of_program("splits", error))
         return ()
     report.add(ok("splits", f"{len(forecasts)} tried, each for a moment, as a trial"))

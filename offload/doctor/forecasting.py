@@ -83,7 +83,7 @@ def recommend(
         return Recommendation(
             split=None, fps=alone, why="no split gives more than the device alone"
         )
-    why = f"{fps:.3g} FPS with K = {best.split}, {alone:.3g} with all tasks here"
+    why = f"{fps:.1f} FPS with K = {best.split}, {alone:.1f} with all tasks here"
     return Recommendation(split=best.split, fps=fps, why=why)
 
 

@@ -37,6 +37,8 @@ CONNECT_S: Final = 5.0
 # So many addresses of a name are tried.
 MAX_ADDRESSES: Final = 4
 
+_TOKEN_ADVICE: Final = "copy the server's token file to this device, or give it by --token-file"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reached:
@@ -108,7 +110,7 @@ def reach(server: Server, *, secure: Secure, token: Token | None, app: LoadedApp
         except SessionLost as error:
             problem = problem or error
         except OffloadError as error:
-            return Reached(finding=_refused(server, error, token))
+            return Reached(finding=_refused(server, error))
     assert problem is not None, "a name has an address"
     place = endpoint(server.host, server.port)
     return Reached(finding=_unreachable(problem, advice=_advice(problem, place)))
@@ -158,11 +160,11 @@ def _welcome(conversation: Conversation) -> Welcome:
         for event in conversation.events():
             if isinstance(event, Welcome):
                 return event
-    except AuthError:
+    except AuthError as error:
         # A server that could not prove itself is told so, or its user would never learn it.
         with suppress(SessionLost):
             conversation.flush()
-        raise
+        raise AuthError(f"{error}: {_TOKEN_ADVICE}") from error
     raise AssertionError("events end in an error")
 
 
@@ -201,11 +203,8 @@ def _unreachable(error: OffloadError, *, advice: str) -> Finding:
     return failed("server", str(error), advice=advice, exit_code=ServerUnavailable.exit_code)
 
 
-def _refused(server: Server, error: OffloadError, token: Token | None) -> Finding:
+def _refused(server: Server, error: OffloadError) -> Finding:
     place = endpoint(server.host, server.port)
-    advice = ""
-    if isinstance(error, AuthError) and token is not None:
-        advice = "copy the server's token file to this device, or give it by --token-file"
-    if isinstance(error, RemoteProtocolError):
-        advice = "is this the port of a task-offload server?"
+    is_other = isinstance(error, RemoteProtocolError)
+    advice = "is this the port of a task-offload server?" if is_other else ""
     return failed("server", f"{place}: {error}", advice=advice, exit_code=error.exit_code)

@@ -90,9 +90,9 @@ class Run:
                 start_new_session=True,
             )
 
-    def wait(self) -> Ended:
+    def wait(self, *, within_s: float = WAIT_S) -> Ended:
         """Wait until it has ended by itself."""
-        out, _ = self._process.communicate(timeout=WAIT_S)
+        out, _ = self._process.communicate(timeout=within_s)
         return Ended(code=self._process.returncode, out=out, err=self.said())
 
     def wait_until_said(self, text: str) -> None:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from offload.scheduling.means import Mean, TaskMeans
+from offload.scheduling.means import HopefulMean, Mean, TaskMeans
 
 
 def mean_of(values: list[float], *, at_s: float = 0.0) -> Mean:
@@ -74,3 +74,16 @@ def test_one_slow_run_of_one_task_says_nothing_about_the_others() -> None:
     tasks.add({0: 9.0})
     tasks.fold(1.0)
     assert tasks.means[1].value == 2.0
+
+
+def test_hopeful_mean_falls_until_samples_come_and_keeps_what_was_measured() -> None:
+    mean = HopefulMean(1.0)
+    mean.add(8.0)
+    mean.fold(0.0)
+    mean.fade(5.0, after_s=4.0, part=0.5)
+    mean.fade(6.0, after_s=4.0, part=0.5)
+    assert (mean.value, mean.measured.value) == (4.0, 8.0)
+    mean.add(8.0)
+    mean.fold(7.0)
+    assert 4.0 < mean.value < 8.0
+    assert mean.measured.value == 8.0
