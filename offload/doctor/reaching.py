@@ -129,7 +129,7 @@ def _reach_at(
             raise Unanswered("server is connected, and says nothing of TLS") from error
         except AuthError as error:
             # Of a certificate, which no token helps with.
-            return Reached(finding=_refused(server, error, None))
+            return Reached(finding=_refused(server, error))
         session = DeviceSession(opening=_opening(app), token=token, nonce=new_nonce())
         conversation = Conversation(connection, session, by_s=time.monotonic() + CONNECT_S)
         try:
