@@ -62,6 +62,7 @@ DEVICE: Final = "one device is open"
 
 PAGE: Final = ("--dashboard", "0")
 TIMEOUT_S: Final = 30.0
+POLL_S: Final = 0.02
 
 
 class Visitor:
@@ -257,13 +258,21 @@ def _paced(period_s: int, arguments: Sequence[str], *, looks: bool = False) -> F
 
 def _visitor(folder: Path) -> Visitor:
     """Return a visitor who may do everything, of the server in ``folder``."""
-    log = (folder / "server.log").read_text(encoding="utf-8")
-    found = re.search(r"dashboard_served url=http://localhost:(\d+)/", log)
-    if found is None:
-        raise ProgramError("the server does not say where its page is")
+    port = _page_port(folder / "server.log")
     path = default_token_path(environment(folder))
     (line,) = parse_tokens(path.read_text("utf-8"), str(path)).values()
-    return Visitor(int(found[1]), line.line())
+    return Visitor(port, line.line())
+
+
+def _page_port(log: Path) -> int:
+    # It is said after the line on standard output that the server was waited for by.
+    by_s = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < by_s:
+        said = log.read_text(encoding="utf-8")
+        if found := re.search(r"dashboard_served url=http://localhost:(\d+)/", said):
+            return int(found[1])
+        time.sleep(POLL_S)
+    raise ProgramError("the server does not say where its page is")
 
 
 def _busy_s(process: psutil.Process) -> float:
