@@ -21,6 +21,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
+import offload.core_packages  # noqa: F401  # first: it says which ones are missing
 from offload import __version__
 from offload.arguments import report_error, write_summary
 from offload.cloud.acknowledging import acknowledgements

@@ -65,6 +65,10 @@ def history_of(*events: TelemetryEvent, keeping: Keeping = LIVE) -> History:
     return history
 
 
+def reason_changed(reason: str) -> ReasonChanged:
+    return ReasonChanged(at_s=1.0, stream="s", reason=reason, fps=20.0, target_fps=25.0, split=3.5)
+
+
 def stream_of(*events: TelemetryEvent, keeping: Keeping = LIVE) -> StreamHistory:
     (stream,) = history_of(*events, keeping=keeping).streams()
     return stream
@@ -255,13 +259,22 @@ def test_a_notice_is_a_line_for_people(
 
 @pytest.mark.parametrize(
     ("reason", "level"),
-    [("settled", Level.INFO), ("infeasible_link", Level.WARNING), ("new_one", Level.INFO)],
+    [("settled", Level.INFO), ("infeasible_link", Level.WARNING), ("stalled", Level.WARNING)],
 )
 def test_a_reason_is_said_in_words(reason: str, level: Level) -> None:
-    event = ReasonChanged(at_s=1.0, stream="s", reason=reason, fps=20.0, target_fps=25.0, split=3.5)
-    (notice,) = stream_of(event).notices
+    (notice,) = stream_of(reason_changed(reason)).notices
     assert notice.level is level
-    assert "(20.0 of 25 FPS at split 3.5)" in notice.text
+    assert reason not in notice.text
+
+
+def test_reasons_are_told_when_they_say_something_else_of_the_target() -> None:
+    reasons = ("settled", "moved_more_device", "settled", "infeasible_link", "probing", "settled")
+    told = [each.text for each in stream_of(*map(reason_changed, reasons)).notices]
+    assert told == [
+        "the target of 25 FPS is met",
+        "25 FPS are out of reach: the link limits it",
+        "the target of 25 FPS is met",
+    ]
 
 
 def test_a_change_names_who_asked_for_it() -> None:

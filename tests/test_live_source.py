@@ -1,6 +1,7 @@
 """Whose streams a server's page shows, though names are given again."""
 
 from offload.dashboard.live import LiveSource
+from offload.telemetry.events import StreamEnded
 from offload.telemetry.history import History
 from tests.test_history import lost, opened
 
@@ -46,3 +47,15 @@ def test_the_owners_of_streams_that_are_forgotten_are_forgotten() -> None:
         source.note(opened(stream=name))
         source.history.forget(name)
     assert [source.owner(each) for each in names].count("porch") <= 2
+
+
+def test_a_trial_is_shown_while_it_lasts() -> None:
+    names = ("s", "s (trial)")
+    owners = Owners(**dict.fromkeys(names, "porch"))
+    source = LiveSource(owners, title="", history=History(), results=None)  # type: ignore[arg-type]
+    for name in names:
+        source.note(opened(stream=name))
+    assert [each.info.stream for each in source.history.streams()] == list(names)
+    for name in names:
+        source.note(StreamEnded(at_s=1.0, stream=name))
+    assert [each.info.stream for each in source.history.streams()] == ["s"]

@@ -8,15 +8,11 @@ unwritten = keepers.close(timeout_s=10.0)
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Final
 
 from offload.errors import AuthError
-from offload.messages import Open, is_stream_name
+from offload.messages import TRIAL_SUFFIX, Open, is_stream_name
 from offload.results import ResultsStore, open_results
 from offload.results.writer import Finished, ResultsWriter
-
-# A trial is another stream than one that is kept, though its device gave both the same name.
-TRIAL_SUFFIX: Final = " (trial)"
 
 Told = Callable[[list[Finished]], None]
 

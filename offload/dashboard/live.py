@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Protocol
 
 from offload.dashboard.sources import Picture
-from offload.messages import Change, StreamSteering
-from offload.telemetry.events import SessionOpened, TelemetryEvent
+from offload.messages import TRIAL_SUFFIX, Change, StreamSteering
+from offload.telemetry.events import SessionOpened, StreamEnded, TelemetryEvent
 from offload.telemetry.history import History
 
 
@@ -48,6 +48,9 @@ class LiveSource:
         if isinstance(event, SessionOpened):
             self._note_owner(event.stream)
         self.history.note(event)
+        # Of a trial nothing is kept: else each look of the doctor's would stay in the list.
+        if isinstance(event, StreamEnded) and event.stream.endswith(TRIAL_SUFFIX):
+            self.history.forget(event.stream)
 
     def owner(self, stream: str) -> str | None:
         """Return whose stream it is; see `Source.owner`."""

@@ -5,6 +5,7 @@ survey = run_survey(options, server, split=6)       # every split in turn, as a 
 """
 
 import json
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -96,6 +97,8 @@ def run_survey(options: Sequence[str], *, split: int) -> tuple[Forecast, ...]:
         ProgramError: It did not go well.
     """
     arguments = [str(split), str(FAR_ABOVE_FPS), *options, "--trial", "--survey"]
+    # By this name people know it in a server's log and on its page.
+    arguments += ["--stream", f"doctor {uuid.uuid4()}"]
     summary = _run([*arguments, "--retry-for", f"{RETRY_S:g}"], timeout_s=SURVEY_TIMEOUT_S)
     return tuple(Forecast(**each) for each in summary["forecasts"])
 

@@ -45,7 +45,15 @@ from offload.messages.frames import (
     Frame,
     TaskTime,
 )
-from offload.messages.opening import Challenge, Hello, Open, Proof, Welcome, is_stream_name
+from offload.messages.opening import (
+    TRIAL_SUFFIX,
+    Challenge,
+    Hello,
+    Open,
+    Proof,
+    Welcome,
+    is_stream_name,
+)
 from offload.messages.outcomes import MAX_RANGES, Outcome, OutcomeRange, extend_ranges
 from offload.messages.probing import MAX_PROBE_BYTES, PROBE, PROBED, Probe, Probed
 from offload.messages.steering import (
@@ -88,6 +96,7 @@ __all__ = [
     "STEERED",
     "STEERING",
     "TELEMETRY",
+    "TRIAL_SUFFIX",
     "WATCH",
     "Acknowledgement",
     "Challenge",

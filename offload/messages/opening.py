@@ -1,7 +1,7 @@
 """The messages that open a session, in their order: hello, challenge, proof, open, welcome."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 from offload.errors import RemoteProtocolError
 from offload.messages.envelope import (
@@ -17,6 +17,9 @@ from offload.messages.envelope import (
     text,
 )
 from offload.messages.outcomes import OutcomeRange, read_ranges
+
+# A trial is another stream than one that is kept, though its device gave both the same name.
+TRIAL_SUFFIX: Final = " (trial)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -82,7 +82,11 @@ class History:
             return
         stream = self._streams.get(event.stream) or self._enter(event.stream)
         self._apply(stream, event)
-        if (notice := notice_of(event)) is not None:
+        notice = notice_of(event)
+        # Between two that say the same was one that says nothing to people.
+        if notice is not None and not (
+            isinstance(event, ReasonChanged) and stream.has_reason(notice.text)
+        ):
             self.add_notice(stream, notice)
 
     def add_notice(self, stream: StreamHistory, notice: Notice) -> None:

@@ -40,25 +40,24 @@ class Notice:
 _INFEASIBLE: Final = "infeasible_"
 
 # Whoever reads them has never seen the scheduler; its own words are in `scheduler.Reason`.
+# All but these come and go many times a minute while the target is met.
 _REASONS: Final = {
-    "cold_start": "measuring: too few frames to know anything",
-    "settled": "settled: the target is met",
-    "moved_more_device": "the device takes more of the work",
-    "moved_more_cloud": "the cloud takes more of the work",
-    "held_hysteresis": "the split stays: no other one is much better",
-    "held_latency": "the split stays: frames would take too long elsewhere",
-    "source_limited": "the source gives fewer frames than the target",
-    "infeasible_device": "the target is out of reach: the device limits it",
-    "infeasible_link": "the target is out of reach: the link limits it",
-    "infeasible_cloud": "the target is out of reach: the cloud limits it",
-    "stalled": "stalled: no frame has been finished for long",
-    "probing": "measuring another split",
-    "pinned": "the split is pinned",
+    "settled": "the target of {target:g} FPS is met",
+    "held_latency": "the cheapest split is left out: frames would take too long",
+    "source_limited": "the source gives fewer frames than {target:g} FPS",
+    "infeasible_device": "{target:g} FPS are out of reach: the device limits it",
+    "infeasible_link": "{target:g} FPS are out of reach: the link limits it",
+    "infeasible_cloud": "{target:g} FPS are out of reach: the cloud limits it",
+    "stalled": "no frame has been finished for long",
 }
 
 
 def notice_of(event: TelemetryEvent) -> Notice | None:
-    """Return what people are told of an event; None if it is a sample, or of no stream."""
+    """Return what people are told of an event, if they are.
+
+    Of samples, and of what is of no stream, they are told nothing, and of the scheduler's reasons
+    only those that say whether the target is met.
+    """
     match event:
         case RunBegan():
             return _notice(event, Level.INFO, _run_began(event))
@@ -72,7 +71,7 @@ def notice_of(event: TelemetryEvent) -> Notice | None:
             return _notice(event, Level.WARNING, text)
         case Steered():
             return _steered(event)
-        case ReasonChanged():
+        case ReasonChanged() if event.reason in _REASONS:
             return _notice(event, _level_of(event.reason), _reason(event))
         case TaskFailed():
             text = f"task {event.task} failed at frame {event.seq}: {event.reason}"
@@ -122,8 +121,7 @@ def _level_of(reason: str) -> Level:
 
 
 def _reason(event: ReasonChanged) -> str:
-    words = _REASONS.get(event.reason, event.reason)
-    return f"{words} ({event.fps:.1f} of {event.target_fps:g} FPS at split {event.split:.2g})"
+    return _REASONS[event.reason].format(target=event.target_fps)
 
 
 def _run_ended(event: RunEnded) -> str:

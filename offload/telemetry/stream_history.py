@@ -150,6 +150,7 @@ class StreamHistory:
         self._target_fps: float | None = None
         self._pinned: int | None = None
         self._reason: str | None = None
+        self._told_reason = ""
 
     @property
     def tasks(self) -> tuple[TaskTotals, ...]:
@@ -201,6 +202,11 @@ class StreamHistory:
         """Take note of what does not change."""
         self.info = info
         self.version += 1
+
+    def has_reason(self, told: str) -> bool:
+        """Return whether this is what people were told last of its reason, and note it."""
+        before, self._told_reason = self._told_reason, told
+        return before == told
 
     def notice(self, notice: Notice, *, most: int) -> None:
         """Take note of what people are told; at most ``most`` are kept."""
