@@ -77,7 +77,7 @@ from offload.messages import (
 from offload.results import unpack_state
 from offload.results.writer import Finished
 from offload.session import CloudEvent, OpenRequested
-from offload.telemetry.events import ServerBegan, SessionLost, SessionOpened, StreamEnded
+from offload.telemetry.events import AppShape, ServerBegan, SessionLost, SessionOpened, StreamEnded
 from offload.telemetry.recorder import Recorder
 from offload.transport import bound_endpoint, listening_sockets
 from task_interface import first_difference
@@ -219,7 +219,14 @@ class CloudServer:
             at_s=self._recorder.now(),
             began_at=time.time(),
             listening=listening,
-            apps=tuple(self._apps),
+            apps=tuple(
+                AppShape(
+                    name=app.name,
+                    tasks=tuple(app.pipeline.names),
+                    splits=tuple(app.pipeline.splits),
+                )
+                for app in self._apps.values()
+            ),
             version=__version__,
         )
 

@@ -11,6 +11,7 @@ import pytest
 from offload.cloud.page import SPARE_STREAMS
 from offload.cloud.stream_table import MAX_IDLE_STREAMS
 from offload.telemetry.events import (
+    AppShape,
     PeerRefused,
     ReasonChanged,
     RunBegan,
@@ -23,13 +24,14 @@ from offload.telemetry.events import (
     TaskFailed,
     TelemetryEvent,
 )
-from offload.telemetry.history import AppShape, History
+from offload.telemetry.history import History
 from offload.telemetry.notices import Level
 from offload.telemetry.stream_history import LIVE, TRACE, Keeping, StreamHistory
 from tests.seen_events import sampled
 from tests.test_samples import cloud_sampled
 
-SHAPE: Final = AppShape(tasks=("grab", "count"), splits=(1,))
+SHAPE: Final = AppShape(name="ball", tasks=("grab", "count"), splits=(1,))
+BEGAN: Final = ServerBegan(at_s=0.0, began_at=1.7e9, listening=("a:1",), apps=(SHAPE,), version="1")
 
 
 def opened(at_s: float = 0.0, *, stream: str = "s") -> SessionOpened:
@@ -59,7 +61,8 @@ def run_ended(abandoned: int) -> RunEnded:
 
 
 def history_of(*events: TelemetryEvent, keeping: Keeping = LIVE) -> History:
-    history = History(keeping, {"ball": SHAPE})
+    history = History(keeping)
+    history.note(BEGAN)
     for each in events:
         history.note(each)
     return history
@@ -220,9 +223,8 @@ def test_another_number_of_tasks_begins_anew() -> None:
 
 
 def test_events_of_no_stream_only_move_the_time_on() -> None:
-    began = ServerBegan(at_s=0.0, began_at=1.7e9, listening=("a:1",), apps=("x",), version="1")
     refused = PeerRefused(at_s=7.0, cause="token", peer="192.0.2.7", reason="no")
-    history = history_of(began, refused)
+    history = history_of(refused)
     assert history.streams() == []
     assert history.now_s == 7.0
 

@@ -9,7 +9,7 @@ What it needs beyond the core is loaded here, on use.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,9 +19,8 @@ from offload.cloud.setup import Setup
 from offload.cloud.stream_table import MAX_IDLE_STREAMS
 from offload.dashboard import missing_extra
 from offload.errors import ConfigurationError
-from offload.loading import App
 from offload.places import Place, is_loopback, listen, urls
-from offload.telemetry.history import AppShape, History
+from offload.telemetry.history import History
 from offload.telemetry.stream_history import LIVE
 from offload.transport import Listener, machine_name
 
@@ -102,7 +101,7 @@ def open_page(setup: Setup, place: Place, cloud: "Cloud", *, port: int) -> Page:
     source = LiveSource(
         cloud,
         title=f"{machine_name()}:{port}",
-        history=_history(options, setup.apps),
+        history=_history(options),
         results=_results(options.results),
     )
     doors = _doors(setup)
@@ -135,13 +134,9 @@ def _listen(place: Place, *, has_tls: bool) -> list[Listener]:
     )
 
 
-def _history(options: Options, apps: Mapping[str, App]) -> History:
-    shapes = {
-        name: AppShape(tasks=tuple(app.pipeline.names), splits=tuple(app.pipeline.splits))
-        for name, app in apps.items()
-    }
+def _history(options: Options) -> History:
     most = max(LIVE.streams, options.max_clients + SPARE_STREAMS)
-    return History(replace(LIVE, streams=most), shapes)
+    return History(replace(LIVE, streams=most))
 
 
 def _results(url: str) -> Path | None:

@@ -251,13 +251,22 @@ class RunEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AppShape:
+    """An app's name, the names of its tasks in order, and the splits that it permits, rising."""
+
+    name: str
+    tasks: tuple[str, ...]
+    splits: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServerBegan:
     """A server began to listen; ``began_at`` is the wall clock then, a label."""
 
     at_s: float
     began_at: float
     listening: tuple[str, ...]
-    apps: tuple[str, ...]
+    apps: tuple[AppShape, ...]
     version: str
 
 

@@ -3,16 +3,16 @@
 It is filled from events as they happen or from a trace file alike. What it holds is bounded,
 whatever devices send: `Keeping` says by what.
 
-    history = History(LIVE, shapes={"ball": AppShape(tasks=("get_frame", ...), splits=(1, 2))})
+    history = History(LIVE)
     history.note(event)
     for stream in history.streams(): stream.row(), stream.version
     history.get("porch").samples.column("fps")
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from offload.telemetry.events import (
+    AppShape,
     PeerRefused,
     ReasonChanged,
     RunBegan,
@@ -32,14 +32,6 @@ from offload.telemetry.notices import Notice, notice_of
 from offload.telemetry.stream_history import LIVE, Info, Keeping, StreamHistory
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppShape:
-    """The names of an app's tasks, in order, and the splits that it permits, rising."""
-
-    tasks: tuple[str, ...]
-    splits: tuple[int, ...]
-
-
 class History:
     """What is kept of all streams.
 
@@ -48,17 +40,17 @@ class History:
 
     Args:
         keeping: How much.
-        shapes: What is known of apps before a device says so, by their names.
 
     Attributes:
         now_s: When the newest event happened.
     """
 
-    def __init__(self, keeping: Keeping = LIVE, shapes: Mapping[str, AppShape] | None = None):
+    def __init__(self, keeping: Keeping = LIVE):
         """Start without streams."""
         self.now_s = 0.0
         self._keeping = keeping
-        self._shapes = dict(shapes or {})
+        # By the names of apps; devices do not say what theirs are like.
+        self._shapes: dict[str, AppShape] = {}
         self._streams: dict[str, StreamHistory] = {}
         # For how many streams all of them were made to fit.
         self._fits = 0
@@ -78,6 +70,8 @@ class History:
     def note(self, event: TelemetryEvent) -> None:
         """Take in one event."""
         self.now_s = max(self.now_s, event.at_s)
+        if isinstance(event, ServerBegan):
+            self._shapes = {each.name: each for each in event.apps}
         if isinstance(event, ServerBegan | PeerRefused | ServerSampled):
             return
         stream = self._streams.get(event.stream) or self._enter(event.stream)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from offload.telemetry.events import (
+    AppShape,
     Forecast,
     RunBegan,
     RunEnded,
@@ -110,7 +111,7 @@ SERVER_BEGAN: Final = ServerBegan(
     at_s=0.0,
     began_at=1.7e9,
     listening=("127.0.0.1:8089",),
-    apps=("ball",),
+    apps=(AppShape(name="ball", tasks=("get", "see"), splits=(1,)),),
     version="1.0.0",
 )
 
