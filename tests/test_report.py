@@ -36,3 +36,10 @@ def test_of_a_live_source_it_says_what_was_missed_and_how_old_the_newest_frame_i
 
 def test_the_machine_s_load_is_said_once_it_is_known() -> None:
     assert progress_fields(replace(MANUAL, machine_part=0.5))["machine_percent"] == 50
+
+
+def test_without_a_connection_nothing_is_said_of_cloud_and_link() -> None:
+    away = replace(MANUAL, connected=False, cloud_load=0.25, link_bytes_per_s=1e6)
+    line = progress_fields(away)
+    assert line["connected"] is False
+    assert not {"cloud_percent", "link_mbit"} & set(line)

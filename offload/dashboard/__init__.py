@@ -19,6 +19,6 @@ def missing_extra(error: ModuleNotFoundError) -> ConfigurationError:
     if (error.name or "").partition(".")[0] not in PACKAGES:
         raise error
     return ConfigurationError(
-        f"the page needs package {error.name}, which is not installed: "
-        f"pip install {' '.join(PACKAGES)}"
+        f"the page needs package {error.name}, which is not installed: ./run setup dashboard, or "
+        f"python3 -m pip install {' '.join(PACKAGES)}"
     )

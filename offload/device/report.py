@@ -125,6 +125,9 @@ def _source_fields(sampled: Sampled) -> dict[str, object]:
 def _cloud_fields(sampled: Sampled) -> dict[str, object]:
     if sampled.cloud_load is None:
         return {}
+    if not sampled.connected:
+        # What was said last is of no use any more.
+        return {"connected": False}
     fields: dict[str, object] = {"cloud_percent": round(100 * sampled.cloud_load)}
     if sampled.link_bytes_per_s is not None:
         fields["link_mbit"] = round(8e-6 * sampled.link_bytes_per_s, 1)

@@ -76,7 +76,7 @@ def open_endpoint(address: "Place", metrics: "Metrics") -> "MetricsEndpoint":
         if error.name != "prometheus_client":
             raise
         raise ConfigurationError(
-            "--metrics-port needs a package that is not installed: "
-            "python3 -m pip install prometheus-client"
+            "--metrics-port needs package prometheus-client, which is not installed: ./run setup "
+            "metrics, or python3 -m pip install prometheus-client"
         ) from error
     return MetricsEndpoint(address, metrics)

@@ -141,4 +141,5 @@ def _read_line(line: str, place: str) -> TelemetryEvent | None:
         # Whatever ended the program may have cut off its last line.
         if not line.endswith("\n"):
             return None
-        raise ConfigurationError(f"{place}: no event of a trace: {error}") from error
+        why = "no JSON" if isinstance(error, json.JSONDecodeError) else str(error)
+        raise ConfigurationError(f"{place}: no event of a trace: {why}") from error

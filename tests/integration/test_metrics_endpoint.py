@@ -161,8 +161,8 @@ def test_a_package_that_is_missing_is_named_with_what_to_type(
     with pytest.raises(ConfigurationError) as caught:
         open_endpoint(Place(address="127.0.0.1", port=0), Numbers())
     assert str(caught.value) == (
-        "--metrics-port needs a package that is not installed: "
-        "python3 -m pip install prometheus-client"
+        "--metrics-port needs package prometheus-client, which is not installed: ./run setup "
+        "metrics, or python3 -m pip install prometheus-client"
     )
 
 
