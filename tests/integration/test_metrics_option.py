@@ -122,8 +122,8 @@ def test_a_missing_package_is_wrong_usage_and_says_what_to_type(
         ended = running.wait()
     assert ended.code == 2
     assert ended.error == (
-        "error: --metrics-port needs package prometheus-client, which is not installed: ./run setup "
-        "metrics, or python3 -m pip install prometheus-client"
+        "error: --metrics-port needs package prometheus-client, which is not installed: "
+        "./run setup metrics, or python3 -m pip install prometheus-client"
     )
 
 
