@@ -27,12 +27,13 @@ def terminal() -> Iterator[Terminal]:
 def handler(terminal: Terminal) -> Iterator[logging.Handler]:
     """Have log lines written to the terminal, as the programs do."""
     root = logging.getLogger()
-    level, made = root.level, logging.StreamHandler(terminal.output)
+    level, handlers, made = root.level, root.handlers, logging.StreamHandler(terminal.output)
     made.setFormatter(TextFormatter())
-    root.addHandler(made)
+    # Without those that a test before has left, whose lines may be for machines.
+    root.handlers = [made]
     root.setLevel(logging.INFO)
     yield made
-    root.removeHandler(made)
+    root.handlers = handlers
     root.setLevel(level)
 
 
