@@ -36,7 +36,7 @@ from tests.faults.targets import (
     sessions,
 )
 
-SHORT_CASES: Final = 8_000
+SHORT_CASES: Final = 4_000
 LONG_CASES: Final = 1_000_000
 
 # By then every module is loaded, and every table has its size.

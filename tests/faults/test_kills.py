@@ -88,11 +88,8 @@ def test_undisturbed_stream_ends_its_frames_in_every_way(short: Stored) -> None:
     assert short.filtered > SHORT_FRAMES // 7
 
 
-@TRIALS
-def test_each_frame_ends_once_though_programs_are_killed(
-    make_trial: MakeTrial, short: Stored, tmp_path: Path
-) -> None:
-    trial = make_trial(frames=SHORT_FRAMES, kills=4, seed=SHORT_SEED)
+def test_each_frame_ends_once_though_programs_are_killed(short: Stored, tmp_path: Path) -> None:
+    trial = mixed_trial(frames=SHORT_FRAMES, kills=4, seed=SHORT_SEED)
     assert_nothing_shows(run(tmp_path / "trial", trial, short))
 
 

@@ -119,7 +119,7 @@ class SpoolRun:
         return Spool(folder, stream="s", pipeline="p", limit_bytes=MIN_LIMIT_BYTES)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_power_cut_takes_nothing_from_a_spool_that_was_appended_before(
     tmp_path: Path, seed: int
 ) -> None:

@@ -314,7 +314,7 @@ def test_without_a_server_it_says_so(folder: Path) -> None:
     ("answer", "code", "says"),
     [
         (speaking_http, 76, "expected"),
-        (silent, 69, "did not answer within 5 s"),
+        pytest.param(silent, 69, "did not answer within 5 s", marks=pytest.mark.slow),
     ],
     ids=["http", "silent"],
 )

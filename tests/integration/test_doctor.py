@@ -230,6 +230,7 @@ def test_wrong_token_is_told_with_what_to_do(tmp_path: Path) -> None:
     assert "copy the server's token file" in found(ended, "server")
 
 
+@pytest.mark.slow
 def test_server_that_says_nothing_is_given_up_in_time() -> None:
     with Cloud(FIRST, answer=silent) as cloud:
         began_s = time.monotonic()

@@ -14,6 +14,7 @@ from tests.integration.raw_device import NUMBERS, RawApp, RawDevice
 pytestmark = pytest.mark.integration
 
 
+@pytest.mark.slow
 def test_what_cannot_be_written_is_not_acknowledged_until_it_can_be(tmp_path: Path) -> None:
     app = RawApp.of(write_app(tmp_path, "app", NUMBERS), NUMBERS)
     with (

@@ -233,12 +233,14 @@ def test_the_run_commands_of_the_readme_exist() -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.slow
 def test_every_command_of_the_readme_does_what_it_should(walk: Walk) -> None:
     assert walk.failures == []
     assert walk.ran == [block for block in BLOCKS if block.runs]
 
 
 @pytest.mark.integration
+@pytest.mark.slow
 def test_the_readme_ends_with_results_of_all_its_runs_in_the_cloud(walk: Walk) -> None:
     exported = (walk.folder / "results.csv").read_text(encoding="utf-8").splitlines()
     assert exported[0] == "stream,seq,captured_at,received_at,split,value"
@@ -265,6 +267,7 @@ def test_each_app_of_the_readme_gives_the_same_results_with_and_without_a_cloud(
 
 
 @pytest.mark.integration
+@pytest.mark.slow
 def test_the_readme_names_every_field_of_the_device_report(walk: Walk) -> None:
     report: dict[str, Any] = json.loads((walk.folder / "report.json").read_text(encoding="utf-8"))
     assert report["mode"] == "automatic"

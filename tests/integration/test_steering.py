@@ -200,6 +200,7 @@ def test_an_answer_about_many_streams_comes_in_parts(site: Site) -> None:
 # Devices that do not answer.
 
 
+@pytest.mark.slow
 def test_a_device_that_says_nothing_is_waited_for_no_longer_than_it_may_take(site: Site) -> None:
     silent, device, operator = site.device("a"), site.device("b"), site.operator()
     began_s = time.monotonic()
@@ -338,6 +339,7 @@ def test_an_operator_that_sends_a_frame_breaks_the_protocol(site: Site) -> None:
         raise operator.refusal()
 
 
+@pytest.mark.slow
 def test_a_silent_operator_is_gone(site: Site) -> None:
     operator = site.operator()
     assert asked(operator, SHOW) == []

@@ -59,6 +59,7 @@ def test_survey_forecasts_what_each_split_gives(tmp_path: Path) -> None:
     assert [each["limit"] for each in found] == ["cloud", "cloud", "device"]
 
 
+@pytest.mark.slow
 def test_automatic_run_says_what_splits_would_give_and_others_do_not(tmp_path: Path) -> None:
     app = write_app(tmp_path, "sleeping_app", SLEEPING)
     with cloud_server(tmp_path, "--app", app, "--results", "none") as server:

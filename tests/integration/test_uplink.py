@@ -218,6 +218,7 @@ def test_what_was_cut_off_in_the_middle_of_a_message_is_sent_again_from_its_begi
     assert [bytes(each.buffers[0]) for each in cloud.frames] == sent
 
 
+@pytest.mark.slow
 def test_an_idle_device_gives_signs_of_life_and_notices_when_the_cloud_gives_none(
     opened: Open,
 ) -> None:

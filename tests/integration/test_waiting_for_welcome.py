@@ -22,6 +22,7 @@ def shake_hands(device: RawDevice) -> None:
         device.flush()
 
 
+@pytest.mark.slow
 def test_a_device_hears_signs_of_life_while_its_earlier_frames_are_worked_on(
     tmp_path: Path,
 ) -> None:
