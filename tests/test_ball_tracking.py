@@ -210,7 +210,7 @@ def test_every_split_gives_the_results_of_the_loop(split: int, watched: bool) ->
 
 
 @needs_recording
-@pytest.mark.parametrize("split", [1, 3, 6])
+@pytest.mark.parametrize("split", [1, pytest.param(3, marks=pytest.mark.slow), 6])
 def test_a_split_recording_gives_the_results_of_the_loop(split: int) -> None:
     results = run_split(make_pipeline(str(GREEN_BALL)), split, 150)
     assert results == results_of_loop(str(GREEN_BALL), 150)

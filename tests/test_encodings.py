@@ -363,7 +363,9 @@ def results_of(split: int, mode: EncodingMode, *, watched: bool) -> tuple[list[V
     return results, encoded
 
 
-@pytest.mark.parametrize("split", [1, 2, 3, 4, 5, 6])
+@pytest.mark.parametrize(
+    "split", [1, *(pytest.param(each, marks=pytest.mark.slow) for each in (2, 3, 4, 5)), 6]
+)
 def test_no_encoding_changes_a_result_watched_or_not(split: int) -> None:
     plain, _ = results_of(split, EncodingMode.RAW, watched=False)
     assert len(plain) > 20

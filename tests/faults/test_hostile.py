@@ -198,6 +198,7 @@ def grown_by(folder: Path, attack_it: Callable[[int], None]) -> int:
     return report.growth_bytes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("largest", LARGEST, ids=["that-give-a-result", "that-fail"])
 def test_the_largest_frames_together_take_no_more_memory_than_the_limit(
     tmp_path: Path, largest: Hostile

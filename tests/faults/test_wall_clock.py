@@ -183,7 +183,15 @@ def jumping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPat
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("mode", [(), ("2",), ("2", "60")], ids=["client", "manual", "automatic"])
+@pytest.mark.parametrize(
+    "mode",
+    [
+        pytest.param((), marks=pytest.mark.slow),
+        pytest.param(("2",), marks=pytest.mark.slow),
+        ("2", "60"),
+    ],
+    ids=["client", "manual", "automatic"],
+)
 def test_results_are_the_same_while_the_wall_clock_jumps_by_a_day(
     tmp_path: Path, mode: tuple[str, ...], jumping: pytest.MonkeyPatch
 ) -> None:

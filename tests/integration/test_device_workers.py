@@ -120,7 +120,7 @@ def frames_of(ended: Ended) -> Any:
     return json.loads(ended.out)["frames"]
 
 
-@pytest.mark.parametrize("workers", ["1", "2", "4"])
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow), "4"])
 def test_results_failures_and_their_order_are_the_same_in_all_modes(
     workers: str, tmp_path: Path
 ) -> None:

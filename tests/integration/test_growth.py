@@ -20,6 +20,7 @@ def visit(port: int, app: RawApp, stream: str, seq: int, number: int) -> None:
         device.wait_for_acknowledgement(seq + 1)
 
 
+@pytest.mark.slow
 def test_a_stream_that_was_forgotten_goes_on_with_the_state_of_its_tasks(tmp_path: Path) -> None:
     app = RawApp.of(write_app(tmp_path, "raw_numbers", NUMBERS), NUMBERS)
     arguments = ("--app", app.name, "--insecure", "--log-level", "debug")

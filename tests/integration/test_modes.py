@@ -156,7 +156,17 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[int, object]:
 
 
 @pytest.mark.parametrize(
-    "mode", [("1",), ("2",), ("3",), ("4",), ("5",), ("6",), ("6", "200")], ids=" ".join
+    "mode",
+    [
+        ("1",),
+        pytest.param(("2",), marks=pytest.mark.slow),
+        ("3",),
+        pytest.param(("4",), marks=pytest.mark.slow),
+        pytest.param(("5",), marks=pytest.mark.slow),
+        ("6",),
+        ("6", "200"),
+    ],
+    ids=" ".join,
 )
 def test_every_mode_gives_the_results_of_client_only(
     mode: tuple[str, ...], expected: dict[int, object], tmp_path: Path

@@ -138,7 +138,7 @@ def test_client_killed_in_the_middle_goes_on_where_its_stream_stands(tmp_path: P
     assert read_results(tmp_path / "results.db", "s") == totals(next_seq)
 
 
-@pytest.mark.parametrize("mode", ["client_only", "manual"])
+@pytest.mark.parametrize("mode", [pytest.param("client_only", marks=pytest.mark.slow), "manual"])
 def test_video_given_twice_under_one_name_goes_on_where_it_stopped(
     mode: str, tmp_path: Path
 ) -> None:
@@ -297,6 +297,7 @@ def test_a_device_with_nothing_in_flight_outlives_a_server_that_keeps_no_results
     assert read_summary(tmp_path / "s.json")["frames"]["completed"] == 3
 
 
+@pytest.mark.slow
 def test_resent_frames_are_counted_though_all_are_acknowledged_at_the_end(tmp_path: Path) -> None:
     with (
         cloud_server(tmp_path) as first,

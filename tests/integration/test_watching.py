@@ -111,7 +111,12 @@ def test_a_frame_that_nobody_watches_has_no_picture_and_travels_in_few_bytes(
 # Starting clients costs most of the time here: every encoding at every split is a property test.
 @pytest.mark.parametrize(
     ("encoding", "splits"),
-    [("auto", SPLITS), ("lossy", ("1", "3", "6")), ("raw", ("1", "6")), ("lossless", ("3", "5"))],
+    [
+        ("auto", SPLITS),
+        pytest.param("lossy", ("1", "3", "6"), marks=pytest.mark.slow),
+        pytest.param("raw", ("1", "6"), marks=pytest.mark.slow),
+        pytest.param("lossless", ("3", "5"), marks=pytest.mark.slow),
+    ],
     ids=["auto", "lossy", "raw", "lossless"],
 )
 def test_every_result_has_its_picture_once_all_are_watched(
