@@ -34,7 +34,7 @@ from tests.faults.hostile_messages import (
 )
 from tests.faults.outages import measured_server
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 MIB: Final = 1024 * 1024
 
@@ -120,7 +120,6 @@ def check_damaged(damaged: Damaged, *, max_growth_bytes: int) -> None:
     assert not damaged.answers["refused: internal"]
 
 
-@pytest.mark.slow
 def test_a_thousand_damaged_streams_harm_neither_the_server_nor_a_good_device(
     tmp_path: Path,
 ) -> None:
@@ -198,7 +197,6 @@ def grown_by(folder: Path, attack_it: Callable[[int], None]) -> int:
     return report.growth_bytes
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("largest", LARGEST, ids=["that-give-a-result", "that-fail"])
 def test_the_largest_frames_together_take_no_more_memory_than_the_limit(
     tmp_path: Path, largest: Hostile
@@ -270,7 +268,6 @@ def attacked_by_drips(folder: Path, *, strangers: int, inside: int, for_s: float
     return report
 
 
-@pytest.mark.slow
 def test_two_hundred_connections_of_a_byte_a_second_hold_nobody_up(tmp_path: Path) -> None:
     report = attacked_by_drips(tmp_path, strangers=160, inside=40, for_s=8.0)
     check(report, max_growth_bytes=MAX_GROWTH_BYTES)

@@ -13,7 +13,7 @@ import pytest
 from tests.faults.kills import run, undisturbed
 from tests.faults.trials import Stored, Trial, Verdict, Victim
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 SHORT_FRAMES: Final = 300
 # Its few kills come at moments of all three kinds.
@@ -93,7 +93,6 @@ def test_each_frame_ends_once_though_programs_are_killed(short: Stored, tmp_path
     assert_nothing_shows(run(tmp_path / "trial", trial, short))
 
 
-@pytest.mark.slow
 @TRIALS
 def test_each_frame_ends_once_though_programs_are_killed_often(
     make_trial: MakeTrial, tmp_path: Path

@@ -41,7 +41,7 @@ from tests.faults.outages import (
 from tests.faults.proxy import Direction, End, FaultProxy, Faults
 from tests.integration.programs import read_results, read_summary, wait_for_results
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 SOAK_S: Final = 600.0
 
@@ -222,7 +222,6 @@ def test_what_was_spooled_is_caught_up_with_ten_times_as_quickly(
     assert outage.caught_up_s - outage.resumed_s < 1.0 + outage.seconds / 10
 
 
-@pytest.mark.slow
 def test_a_large_picture_on_a_slow_link_is_no_dead_peer(tmp_path: Path) -> None:
     with (
         measured_server(tmp_path) as server,
@@ -236,7 +235,6 @@ def test_a_large_picture_on_a_slow_link_is_no_dead_peer(tmp_path: Path) -> None:
     assert server.events("session_lost") == place.device.events("session_lost") == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("harm", [FaultProxy.cut, FaultProxy.black_hole, FaultProxy.stall])
 def test_an_outage_in_the_middle_of_a_large_picture_costs_only_time(
     harm: Callable[[FaultProxy], None], tmp_path: Path
@@ -259,7 +257,6 @@ def test_an_outage_in_the_middle_of_a_large_picture_costs_only_time(
     assert report["resent"] == 1
 
 
-@pytest.mark.slow
 def test_a_server_that_pauses_for_4_s_loses_no_session(tmp_path: Path) -> None:
     with (
         measured_server(tmp_path) as server,
@@ -274,7 +271,6 @@ def test_a_server_that_pauses_for_4_s_loses_no_session(tmp_path: Path) -> None:
     assert report["frames"]["completed"] == report["frames"]["captured"] == len(place.stored())
 
 
-@pytest.mark.slow
 def test_a_server_that_pauses_for_10_s_is_noticed_and_loses_nothing(tmp_path: Path) -> None:
     with (
         measured_server(tmp_path) as server,
@@ -296,7 +292,6 @@ def test_a_server_that_pauses_for_10_s_is_noticed_and_loses_nothing(tmp_path: Pa
     assert wrong_results(read_results(place.database, "s")) == []
 
 
-@pytest.mark.slow
 def test_a_device_that_pauses_for_10_s_is_noticed_and_loses_nothing(tmp_path: Path) -> None:
     with (
         measured_server(tmp_path) as server,
@@ -325,7 +320,6 @@ def pause(program: MeasuredProgram, *, for_s: float) -> None:
     program.send(signal.SIGCONT)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("faults", "frames"),
     [
@@ -358,12 +352,7 @@ SECOND: Final = ("--bind", "127.0.0.2")
     ("harm", "within_s"),
     [
         pytest.param(FaultProxy.cut, OPENING_S, id="dead"),
-        pytest.param(
-            FaultProxy.black_hole,
-            LONGEST_ATTEMPT_S + OPENING_S,
-            id="black_hole",
-            marks=pytest.mark.slow,
-        ),
+        pytest.param(FaultProxy.black_hole, LONGEST_ATTEMPT_S + OPENING_S, id="black_hole"),
     ],
 )
 def test_the_second_server_is_used_if_the_first_does_not_answer(
@@ -384,7 +373,6 @@ def test_the_second_server_is_used_if_the_first_does_not_answer(
     assert list(read_results(tmp_path / "results.db", "s")) == list(range(10))
 
 
-@pytest.mark.slow
 def test_the_second_server_takes_over_when_the_first_falls_silent(tmp_path: Path) -> None:
     with (
         measured_server(tmp_path) as first,

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.faults.flow import CHUNK_BYTES, MAX_HELD_BYTES, Stage
 from tests.faults.proxy import Closing, Direction, End, FaultProxy, Faults
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 # Longer than anything takes that works: whoever waits for this long, waits in vain.
 PATIENCE_S = 5.0

@@ -34,7 +34,7 @@ from tests.integration.programs import (
     write_app,
 )
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 OTHER: Final = Token(name="other", secret=b"of-another-client-of-the-server")
 TOKENS: Final = {

@@ -26,7 +26,7 @@ from tests.integration.programs import (
 )
 from tests.integration.raw_device import GATED, NUMBERS, Gate, RawApp, RawDevice
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 FRAMES: Final = 400
 HELD: Final = 40
@@ -180,7 +180,6 @@ def test_a_stream_in_memory_that_has_gone_on_elsewhere_comes_back_with_the_state
     assert read_results(tmp_path / "results.db", "s") == {0: 2, 1: 6, 2: 12}
 
 
-@pytest.mark.slow
 def test_a_server_that_was_stopped_for_a_while_neither_ends_nor_stores_anything_twice(
     tmp_path: Path,
 ) -> None:

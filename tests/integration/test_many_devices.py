@@ -15,7 +15,7 @@ from tests.integration.programs import (
     write_app,
 )
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 # Each device's source has its own numbers, and the task in the cloud keeps a total per stream.
 TOTALS = """

@@ -17,7 +17,7 @@ from tests.integration.programs import ROOT, cloud_server, run_client
 from tests.integration.visitor import Visitor, of_device
 from tests.seen_events import sampled
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 COMMAND: Final = (sys.executable, "-m", "offload.dashboard")
 

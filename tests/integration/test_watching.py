@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.programs import client, cloud_server, read_summary, run_client
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 Rows = list[tuple[int, bytes]]
 
@@ -113,9 +113,9 @@ def test_a_frame_that_nobody_watches_has_no_picture_and_travels_in_few_bytes(
     ("encoding", "splits"),
     [
         ("auto", SPLITS),
-        pytest.param("lossy", ("1", "3", "6"), marks=pytest.mark.slow),
-        pytest.param("raw", ("1", "6"), marks=pytest.mark.slow),
-        pytest.param("lossless", ("3", "5"), marks=pytest.mark.slow),
+        ("lossy", ("1", "3", "6")),
+        ("raw", ("1", "6")),
+        ("lossless", ("3", "5")),
     ],
     ids=["auto", "lossy", "raw", "lossless"],
 )
