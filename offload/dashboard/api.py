@@ -23,8 +23,8 @@ from offload.dashboard.form import (
     task_fields,
     to_json,
 )
+from offload.dashboard.lasting import LastingResponse
 from offload.dashboard.pictures import PICTURE_FPS, NoPicture
-from offload.dashboard.places import LastingResponse
 from offload.dashboard.requests import (
     MAX_SEQ,
     BadRequest,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from offload.dashboard.doors import Visit
-from offload.dashboard.places import Places
+from offload.dashboard.lasting import Places
 from offload.errors import OffloadError, ResultsError
 from offload.results.reading import (
     BATCH_ROWS,

@@ -18,7 +18,7 @@ from offload.dashboard.form import (
     task_fields,
     to_json,
 )
-from offload.dashboard.places import Places
+from offload.dashboard.lasting import Places
 from offload.dashboard.sources import Source
 from offload.telemetry.stream_history import StreamHistory
 
