@@ -14,10 +14,10 @@ from typing import Final
 
 from offload.transport import (
     Listener,
-    bound_endpoint,
     endpoint,
     listening_sockets,
     loopback_sockets,
+    machine_name,
 )
 
 METRICS_HELP: Final = (
@@ -78,4 +78,12 @@ def urls(sockets: Sequence[Listener], *, tls: bool) -> list[str]:
     scheme = "https" if tls else "http"
     if is_loopback(sockets):
         return [f"{scheme}://localhost:{sockets[0].getsockname()[1]}/"]
-    return [f"{scheme}://{bound_endpoint(each)}/" for each in sockets]
+    return [f"{scheme}://{reachable_endpoint(each)}/" for each in sockets]
+
+
+def reachable_endpoint(listener: Listener) -> str:
+    """Return where others reach it: under this machine's name if it listens on all addresses."""
+    address, port, *_ = listener.getsockname()
+    if ipaddress.ip_address(address.partition("%")[0]).is_unspecified:
+        return endpoint(machine_name(), port)
+    return endpoint(address, port)

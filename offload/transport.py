@@ -200,11 +200,11 @@ def listening_sockets(
     Raises:
         ConfigurationError: The port is in use, or the address is none of this machine's.
     """
-    shown = endpoint(address or "*", port)
+    shown = f"port {port}" if address is None else endpoint(address, port)
     try:
         addresses = _all_interfaces() if address is None else _bind_addresses(address, port)
-    except OSError as error:
-        raise ConfigurationError(f"cannot listen on {shown}: {_why(error)}") from error
+    except (OSError, UnicodeError) as error:
+        raise cannot_listen(shown, error, option=option) from error
     return _listening(addresses, port, shown=shown, option=option)
 
 
@@ -238,12 +238,30 @@ def _listening(
                 each.close()
             if port == 0 and error.errno == errno.EADDRINUSE:
                 continue
-            raise ConfigurationError(
-                f"cannot listen on {shown}: {_why(error)}"
-                + (f": choose another {option}" if error.errno == errno.EADDRINUSE else "")
-            ) from error
+            raise cannot_listen(shown, error, option=option) from error
         return sockets
-    raise ConfigurationError(f"found no port that is free for both IP versions: choose {option}")
+    raise ConfigurationError(
+        f"found no port that is free for both IP versions; give {option} a number"
+    )
+
+
+def cannot_listen(shown: str, error: OSError | UnicodeError, *, option: str) -> ConfigurationError:
+    """Return what the user is told of a place where nothing can listen, and what to do.
+
+    Args:
+        shown: The place.
+        error: Why; of a name that cannot be one, a `UnicodeError`.
+        option: What the user may change.
+    """
+    if isinstance(error, UnicodeError):
+        return ConfigurationError(f"cannot listen on {shown}: it is no host name or address")
+    if error.errno == errno.EADDRINUSE:
+        return ConfigurationError(f"{shown} is taken by another program; choose another {option}")
+    why = {
+        errno.EADDRNOTAVAIL: "it is no address of this machine",
+        errno.EACCES: f"permission denied; choose {option} from 1024 up",
+    }.get(error.errno or 0, _why(error))
+    return ConfigurationError(f"cannot listen on {shown}: {why}")
 
 
 def endpoint(host: str, port: int) -> str:

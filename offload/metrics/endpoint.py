@@ -9,7 +9,6 @@ often a page is written.
     endpoint.close()
 """
 
-import errno
 import logging
 import socket
 import sys
@@ -23,12 +22,11 @@ from socketserver import TCPServer, ThreadingMixIn
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
-from offload.errors import ConfigurationError
 from offload.metrics.exposition import CONTENT_TYPE, PageWriter
 from offload.metrics.families import Metrics
-from offload.places import Place
+from offload.places import Place, reachable_endpoint
 from offload.telemetry.events import SAMPLE_PERIOD_S
-from offload.transport import bound_endpoint, endpoint
+from offload.transport import cannot_listen, endpoint
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +71,7 @@ class MetricsEndpoint:
             ConfigurationError: The port is in use, or the address is none of this machine's.
         """
         self._server = _listen(address, _Page(metrics), request_s)
-        self.url = f"http://{bound_endpoint(self._server.socket)}{PATH}"
+        self.url = f"http://{reachable_endpoint(self._server.socket)}{PATH}"
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(LOOK_EVERY_S,), name="metrics", daemon=True
         )
@@ -212,9 +210,5 @@ def _listen(address: Place, page: _Page, request_s: float) -> _Server:
         )
         family, _, _, _, resolved = found[0]
         return _Server(family, resolved, page=page, request_s=request_s)
-    except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        remedy = ": choose another port" if error.errno == errno.EADDRINUSE else ""
-        raise ConfigurationError(f"cannot serve --metrics-port {where}: {why}{remedy}") from error
-    except UnicodeError as error:
-        raise ConfigurationError(f"cannot serve --metrics-port {where}: not a name") from error
+    except (OSError, UnicodeError) as error:
+        raise cannot_listen(where, error, option="--metrics-port") from error

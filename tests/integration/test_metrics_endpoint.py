@@ -133,21 +133,20 @@ def test_a_port_that_is_taken_is_wrong_usage_in_one_line() -> None:
         with pytest.raises(ConfigurationError) as caught:
             open_endpoint(address, Numbers())
     assert str(caught.value) == (
-        f"cannot serve --metrics-port 127.0.0.1:{address.port}: address already in use: "
-        "choose another port"
+        f"127.0.0.1:{address.port} is taken by another program; choose another --metrics-port"
     )
 
 
 @pytest.mark.parametrize(
     ("host", "why"),
     [
-        ("192.0.2.7", "cannot assign"),
+        ("192.0.2.7", "no address of this machine"),
         ("no.such.host.invalid", "not known|resolution"),
         ("a..b", "name"),
     ],
 )
 def test_an_address_that_is_none_of_this_machine_is_wrong_usage(host: str, why: str) -> None:
-    says = f"cannot serve --metrics-port {re.escape(host)}:9464: .*({why})"
+    says = f"cannot listen on {re.escape(host)}:9464: .*({why})"
     with pytest.raises(ConfigurationError, match=says):
         open_endpoint(Place(address=host, port=9464), Numbers())
 

@@ -106,8 +106,7 @@ def test_a_port_that_is_taken_is_wrong_usage(tmp_path: Path, run: Callable[..., 
         ended = run(tmp_path, "--metrics-port", port)
     assert ended.code == 2
     assert ended.error == (
-        f"error: cannot serve --metrics-port 127.0.0.1:{port}: address already in use: "
-        "choose another port"
+        f"error: 127.0.0.1:{port} is taken by another program; choose another --metrics-port"
     )
     assert ended.out == ""
 

@@ -340,7 +340,9 @@ def test_a_port_that_is_taken_is_said_in_a_line(site: Site, tmp_path: Path) -> N
     options = ("--bind", "127.0.0.1", "--port", "0", "--results", "none")
     ended = run_server(tmp_path, *options, "--dashboard", str(site.port))
     assert ended.code == 2
-    assert "choose another --dashboard" in ended.error
+    assert ended.error == (
+        f"error: localhost:{site.port} is taken by another program; choose another --dashboard"
+    )
 
 
 @pytest.mark.parametrize("place", ["", "x", "99999", "::1:80", "a:b:1", "127.0.0.1:", "-1"])

@@ -181,7 +181,7 @@ def test_a_port_that_is_taken_is_a_line(traces: Path) -> None:
         port = visitor.origin.rpartition(":")[2]
         ended = run_page(traces / "device.jsonl", "--port", port)
     assert ended.returncode == 2
-    assert "choose another --port" in ended.stderr
+    assert "is taken by another program; choose another --port" in ended.stderr
 
 
 def test_without_the_extra_a_line_says_what_to_install(traces: Path) -> None:

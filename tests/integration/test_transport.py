@@ -12,6 +12,7 @@ import pytest
 
 from offload.cloud.transport import CloudConnection
 from offload.errors import ConfigurationError, HostUnknown, SessionLost
+from offload.places import reachable_endpoint, urls
 from offload.transport import (
     MAX_PIECES_PER_SEND,
     Connection,
@@ -141,15 +142,36 @@ def test_all_interfaces_share_one_free_port() -> None:
 
 def test_a_port_in_use_is_wrong_usage(listener: socket.socket) -> None:
     port = listener.getsockname()[1]
-    with pytest.raises(
-        ConfigurationError, match=rf"127\.0\.0\.1:{port}: .*: choose another --port"
-    ):
+    says = rf"^127\.0\.0\.1:{port} is taken by another program; choose another --port$"
+    with pytest.raises(ConfigurationError, match=says):
         listening_sockets("127.0.0.1", port)
 
 
 def test_an_address_of_another_machine_is_wrong_usage() -> None:
-    with pytest.raises(ConfigurationError, match=r"cannot listen on 192\.0\.2\.1:0"):
+    says = r"cannot listen on 192\.0\.2\.1:0: it is no address of this machine"
+    with pytest.raises(ConfigurationError, match=says):
         listening_sockets("192.0.2.1", 0)
+
+
+def test_what_is_no_name_is_wrong_usage() -> None:
+    with pytest.raises(ConfigurationError, match=r"cannot listen on a\.\.b:0: it is no host name"):
+        listening_sockets("a..b", 0)
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::"])
+def test_what_listens_on_all_addresses_is_reached_under_the_name_of_the_machine(
+    address: str,
+) -> None:
+    listeners = listening_sockets(address, 0)
+    with closing(listeners[0]):
+        port = listeners[0].getsockname()[1]
+        assert urls(listeners, tls=True) == [f"https://{socket.gethostname()}:{port}/"]
+
+
+def test_what_listens_on_loopback_is_reached_as_localhost(listener: socket.socket) -> None:
+    port = listener.getsockname()[1]
+    assert urls([listener], tls=False) == [f"http://localhost:{port}/"]
+    assert reachable_endpoint(listener) == f"127.0.0.1:{port}"
 
 
 def test_an_ipv6_address_stands_in_brackets() -> None:
