@@ -38,6 +38,9 @@ logger = logging.getLogger("dashboard")
 # are over.
 SPARE_STREAMS: Final = MAX_IDLE_STREAMS + 256
 
+# The port that a tunnel is advised for where the user left the choice of one to the system.
+TUNNEL_PORT: Final = 8090
+
 
 class Page:
     """The page, as the server sees it.
@@ -68,7 +71,10 @@ class Page:
         for url in self._places:
             logger.info("dashboard_served", extra={"url": url})
         if not self._signs_in:
-            why = "--insecure, and there is no token: everybody may look, nobody may steer"
+            why = (
+                "--insecure, and there is no token: everybody may look and nobody may steer; to "
+                "steer, start without --insecure"
+            )
             logger.warning("dashboard_open", extra={"why": why})
         self._server.start()
 
@@ -127,10 +133,12 @@ def _listen(place: Place, *, has_tls: bool) -> list[Listener]:
         return sockets
     for each in sockets:
         each.close()
+    # The other end of a tunnel has to know the port beforehand.
+    port = place.port or TUNNEL_PORT
     raise ConfigurationError(
         f"--dashboard {place}: beyond this machine the page, and tokens, would cross the network "
-        f"in the clear: give --tls-cert and --tls-key, or --dashboard {place.port} and from "
-        f"elsewhere ssh -L {place.port}:localhost:{place.port} {machine_name()}"
+        f"in the clear; give --tls-cert and --tls-key, or --dashboard {port} and from "
+        f"elsewhere ssh -L {port}:localhost:{port} {machine_name()}"
     )
 
 

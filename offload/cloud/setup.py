@@ -118,7 +118,8 @@ def _load_tokens(
         ConfigurationError: They cannot be used.
     """
     if insecure:
-        logger.warning("insecure", extra={"why": "any peer is accepted"})
+        why = "any peer is accepted without a token: leave --insecure out where others reach it"
+        logger.warning("insecure", extra={"why": why})
         if path is None and load_device_token(None, environment) is None:
             return ServerTokens(tokens={}, path=None, created=False)
     # A server that accepts anybody still proves itself to devices that have a token of its.
