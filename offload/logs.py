@@ -22,12 +22,13 @@ _BUILT_IN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asc
 
 
 class TextFormatter(logging.Formatter):
-    """``12:03:04 INFO session_opened next_seq=0``."""
+    """``12:03:04 INFO session_opened next_seq=0``, without the fields that are not known."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line, with the traceback below it if there is one."""
         moment = time.strftime("%H:%M:%S", time.localtime(record.created))
-        fields = "".join(f" {name}={_shown(value)}" for name, value in _fields(record).items())
+        known = {name: value for name, value in _fields(record).items() if value is not None}
+        fields = "".join(f" {name}={_shown(value)}" for name, value in known.items())
         line = f"{moment} {record.levelname} {record.getMessage()}{fields}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 

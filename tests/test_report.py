@@ -39,7 +39,8 @@ def test_the_machine_s_load_is_said_once_it_is_known() -> None:
 
 
 def test_without_a_connection_nothing_is_said_of_cloud_and_link() -> None:
-    away = replace(MANUAL, connected=False, cloud_load=0.25, link_bytes_per_s=1e6)
+    away = replace(AUTOMATIC, connected=False, cloud_load=0.25, link_bytes_per_s=1e6)
     line = progress_fields(away)
     assert line["connected"] is False
+    assert line["reason"] is None
     assert not {"cloud_percent", "link_mbit"} & set(line)

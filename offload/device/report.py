@@ -101,7 +101,8 @@ def _split_fields(sampled: Sampled) -> dict[str, object]:
     return {
         "target": sampled.target_fps,
         "split": round(sampled.split, 2),
-        "reason": sampled.reason,
+        # What held while the server was there says nothing of now.
+        "reason": sampled.reason if sampled.connected else None,
     }
 
 
