@@ -162,8 +162,8 @@ def test_what_a_device_says_itself_comes_before_what_its_server_sees() -> None:
     assert stream.row().fps == 20.0
 
 
-def test_a_run_says_by_itself_what_its_tasks_are() -> None:
-    began = RunBegan(
+def run_began() -> RunBegan:
+    return RunBegan(
         at_s=0.0,
         began_at=1.7e9,
         stream="s",
@@ -175,10 +175,18 @@ def test_a_run_says_by_itself_what_its_tasks_are() -> None:
         target_fps=None,
         version="1.2",
     )
-    stream = stream_of(began, sampled(task_count=3))
+
+
+def test_a_run_says_by_itself_what_its_tasks_are() -> None:
+    stream = stream_of(run_began(), sampled(task_count=3))
     assert stream.info.tasks == ("a", "b", "c")
     assert (stream.info.mode, stream.info.version) == ("client_only", "1.2")
     assert [stream.task_name(index) for index in (0, 3)] == ["a", "task 4"]
+
+
+def test_of_its_own_run_a_device_tells_where_it_connected_to() -> None:
+    stream = stream_of(run_began(), opened())
+    assert stream.notices[-1].text == "connected to 192.0.2.7:5, goes on at frame 3"
 
 
 def test_the_mode_follows_from_whether_there_is_a_target() -> None:

@@ -57,6 +57,12 @@ class OpenSession:
     session: DeviceSession
     events: list[Event]
 
+    @property
+    def peer(self) -> str:
+        """The server as people know it: as it was named, and the address that was found for it."""
+        host, address = self.server.host, self.address
+        return host if host == address else f"{host} ({address})"
+
 
 class Beaten(SessionLost):
     """Nobody waits for this attempt any more, or another one was first; nothing has failed."""

@@ -443,7 +443,7 @@ class Uplink:
                 device=self._opening.device,
                 app=self._opening.app,
                 next_seq=welcome.next_seq,
-                peer=f"{opened.server.host} ({opened.address})",
+                peer=opened.peer,
             )
         )
         return welcome.next_seq

@@ -28,7 +28,7 @@ from offload.telemetry.events import (
     TaskFailed,
     TelemetryEvent,
 )
-from offload.telemetry.notices import Notice, notice_of
+from offload.telemetry.notices import Notice, Teller, notice_of
 from offload.telemetry.stream_history import LIVE, Info, Keeping, StreamHistory
 
 
@@ -76,7 +76,9 @@ class History:
             return
         stream = self._streams.get(event.stream) or self._enter(event.stream)
         self._apply(stream, event)
-        notice = notice_of(event)
+        # A device's trace begins with its run, of which servers are not told.
+        teller = Teller.SERVER if stream.info.version is None else Teller.DEVICE
+        notice = notice_of(event, teller)
         # Between two that say the same was one that says nothing to people.
         if notice is not None and not (
             isinstance(event, ReasonChanged) and stream.has_reason(notice.text)

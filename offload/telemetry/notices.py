@@ -52,7 +52,17 @@ _REASONS: Final = {
 }
 
 
-def notice_of(event: TelemetryEvent) -> Notice | None:
+class Teller(StrEnum):
+    """Which of the two programs an event comes from."""
+
+    DEVICE = "device"
+    SERVER = "server"
+
+
+_CONNECTED: Final = {Teller.DEVICE: "connected to", Teller.SERVER: "connected from"}
+
+
+def notice_of(event: TelemetryEvent, teller: Teller) -> Notice | None:
     """Return what people are told of an event, if they are.
 
     Of samples, and of what is of no stream, they are told nothing, and of the scheduler's reasons
@@ -62,7 +72,7 @@ def notice_of(event: TelemetryEvent) -> Notice | None:
         case RunBegan():
             return _notice(event, Level.INFO, _run_began(event))
         case SessionOpened():
-            text = f"connected from {event.peer}, goes on at frame {event.next_seq}"
+            text = f"{_CONNECTED[teller]} {event.peer}, goes on at frame {event.next_seq}"
             return _notice(event, Level.INFO, text)
         case SessionLost():
             text = f"connection lost: {event.reason}"

@@ -51,6 +51,7 @@ def test_both_ends_record_the_same_run(tmp_path: Path) -> None:
     assert isinstance(began, RunBegan)
     assert (began.stream, began.mode, began.splits) == ("yard", "automatic", (1, 2, 3, 4, 5, 6))
     assert isinstance(opened, SessionOpened)
+    assert opened.peer == "127.0.0.1"
     assert isinstance(last, RunEnded)
     samples = [each for each in device if isinstance(each, Sampled)]
     assert [round(each.running_s) for each in samples] == [1, 2, 3]
