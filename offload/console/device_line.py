@@ -32,11 +32,13 @@ class DeviceState:
         began: What it is.
         sample: How it goes; None before the first one.
         is_connected: Whether a session is open.
+        duration_s: How long it will run; None if nobody knows.
     """
 
     began: RunBegan
     sample: Sampled | None
     is_connected: bool
+    duration_s: float | None = None
 
     @property
     def has_cloud(self) -> bool:
@@ -84,7 +86,7 @@ def _fields(state: DeviceState, sample: Sampled, look: Look) -> list[Field]:
     return [
         Field(rank=0, spans=_rate(sample, look)),
         Field(rank=1, spans=(Span(text=split_bar(sample.split, len(sample.tasks), look.signs)),)),
-        *_progress(sample),
+        *_progress(state, sample),
         *(_link_fields(sample, look) if state.has_cloud else ()),
         _labelled(7, "p95", f"{p95:<6}"),
         Field(rank=9, spans=(Span(text=f"{sample.dropped} dropped"),)),
@@ -136,14 +138,23 @@ def _reason(state: DeviceState, sample: Sampled, look: Look) -> list[Field]:
     return [Field(rank=4, spans=(Span(text=words),))]
 
 
-def _progress(sample: Sampled) -> list[Field]:
-    if sample.expected_frames is None:
+def _progress(state: DeviceState, sample: Sampled) -> list[Field]:
+    if sample.expected_frames is not None:
+        part = _part_of_frames(sample, sample.expected_frames)
+        is_known = sample.fps > 0 and sample.running_s >= MIN_RUNNING_S
+    elif state.duration_s is not None:
+        part = min(1.0, sample.running_s / state.duration_s)
+        is_known = True
+    else:
         return []
-    expected = sample.expected_frames + sample.resumed
-    ended = sample.completed + sample.filtered + sample.dropped + sample.failed
-    part = min(1.0, ended / expected) if expected else 1.0
     fields = [Field(rank=3, spans=(Span(text=f"{int(100 * part):>3} %"),))]
-    if 0 < part < 1 and sample.fps > 0 and sample.running_s >= MIN_RUNNING_S:
+    if 0 < part < 1 and is_known:
         left_s = sample.running_s * (1 - part) / part
         fields.append(Field(rank=5, spans=(Span(text=f"{clock(left_s)} left"),)))
     return fields
+
+
+def _part_of_frames(sample: Sampled, expected_frames: int) -> float:
+    expected = expected_frames + sample.resumed
+    ended = sample.completed + sample.filtered + sample.dropped + sample.failed
+    return min(1.0, ended / expected) if expected else 1.0

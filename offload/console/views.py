@@ -14,7 +14,7 @@ the programs' log lines say it all. Where there is one, it takes the place of ``
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TextIO, TypeVar
@@ -65,13 +65,25 @@ class TerminalView:
 
 
 class DeviceView(TerminalView):
-    """The live line of a device."""
+    """The live line of a device.
 
-    _state: DeviceState | None = None
+    Args:
+        output: Where the terminal is.
+        environment: ``NO_COLOR`` and ``TERM`` say how lines look.
+        duration_s: How long it will run; None if nobody knows.
+    """
+
+    def __init__(
+        self, output: TextIO, environment: Mapping[str, str], *, duration_s: float | None
+    ) -> None:
+        """Show nothing yet."""
+        super().__init__(output, environment)
+        self._duration_s = duration_s
+        self._state: DeviceState | None = None
 
     def note(self, event: TelemetryEvent) -> None:
         """Draw the line anew if the event changes it."""
-        state = _device_state(self._state, event)
+        state = _device_state(self._state, event, self._duration_s)
         if state is not self._state and state is not None:
             self._state = state
             self._terminal.show(partial(_device_picture, state, self._look))
@@ -118,7 +130,9 @@ class ServerView(TerminalView):
 AnyView = TypeVar("AnyView", bound=TerminalView)
 
 
-def live_device_view(output: TextIO | None, environment: Mapping[str, str]) -> DeviceView | None:
+def live_device_view(
+    output: TextIO | None, environment: Mapping[str, str], *, duration_s: float | None = None
+) -> DeviceView | None:
     """Return the view for a device's recorder; None where there is to be none.
 
     Call it once logging is set up; whoever gets a view closes it.
@@ -126,8 +140,9 @@ def live_device_view(output: TextIO | None, environment: Mapping[str, str]) -> D
     Args:
         output: Standard error.
         environment: ``TERM`` and ``NO_COLOR`` count.
+        duration_s: How long it will run; None if nobody knows.
     """
-    return _live_view(DeviceView, output, environment)
+    return _live_view(partial(DeviceView, duration_s=duration_s), output, environment)
 
 
 def live_server_view(output: TextIO | None, environment: Mapping[str, str]) -> ServerView | None:
@@ -143,7 +158,9 @@ def live_server_view(output: TextIO | None, environment: Mapping[str, str]) -> S
 
 
 def _live_view(
-    kind: type[AnyView], output: TextIO | None, environment: Mapping[str, str]
+    make: Callable[[TextIO, Mapping[str, str]], AnyView],
+    output: TextIO | None,
+    environment: Mapping[str, str],
 ) -> AnyView | None:
     if (
         output is None
@@ -153,13 +170,15 @@ def _live_view(
         or any(isinstance(each.formatter, JsonFormatter) for each in logging.getLogger().handlers)
     ):
         return None
-    return kind(output, environment)
+    return make(output, environment)
 
 
-def _device_state(state: DeviceState | None, event: TelemetryEvent) -> DeviceState | None:
+def _device_state(
+    state: DeviceState | None, event: TelemetryEvent, duration_s: float | None
+) -> DeviceState | None:
     """Return the state after an event; the same one if the event changes nothing."""
     if isinstance(event, RunBegan):
-        return DeviceState(began=event, sample=None, is_connected=False)
+        return DeviceState(began=event, sample=None, is_connected=False, duration_s=duration_s)
     if state is None:
         return None
     match event:

@@ -40,7 +40,10 @@ class DeviceViews:
         self, options: Options, *, reasons: Sequence[str], environment: Mapping[str, str]
     ) -> None:
         """Open them."""
-        self._terminal = live_device_view(sys.stderr, environment)
+        # With both limits nobody knows whether time or frames will be over first.
+        limit = options.limit
+        duration_s = limit.duration_s if limit.frames is None else None
+        self._terminal = live_device_view(sys.stderr, environment, duration_s=duration_s)
         # Where a live line says how the run goes, lines of the log need not.
         report_every_s = options.report_every_s if self._terminal is None else math.inf
         self.recorder = Recorder([EventLog(report_every_s=report_every_s)])

@@ -1,5 +1,6 @@
 """The live line of a device: what it says, and what it leaves out."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -113,6 +114,18 @@ def test_time_left_is_said_only_where_it_can_be_known(
     line = said(state(**changes))
     assert percent in line
     assert ("left" in line) is left
+
+
+@pytest.mark.parametrize(
+    ("running_s", "words"),
+    [(1.0, "  1 %  0:59 left"), (45.0, " 75 %  0:15 left"), (61.0, "100 %  link")],
+)
+def test_of_a_run_that_ends_after_some_time_it_says_how_much_is_left(
+    running_s: float, words: str
+) -> None:
+    # Also while no frame comes back.
+    shown = state(expected_frames=None, running_s=running_s, fps=0.0)
+    assert words in said(replace(shown, duration_s=60.0))
 
 
 def test_what_went_wrong_takes_room_only_if_it_did() -> None:

@@ -79,6 +79,16 @@ def test_a_device_s_line_follows_its_run(terminal: Terminal) -> None:
     assert terminal.rows() == []
 
 
+def test_a_device_s_line_says_how_long_its_run_will_go_on(terminal: Terminal) -> None:
+    view = live_device_view(terminal.output, XTERM, duration_s=40.0)
+    assert view is not None
+    recorder = Recorder([view])
+    recorder.record(began())
+    recorder.record(sampled(expected_frames=None, running_s=30.0))
+    assert " 75 %  0:10 left" in terminal.rows()[0]
+    view.close()
+
+
 def test_what_changes_nothing_draws_nothing(terminal: Terminal) -> None:
     view = live_device_view(terminal.output, XTERM)
     assert view is not None
