@@ -7,7 +7,6 @@ broke while it was read, 2 wrong usage, 130 interrupted.
 import argparse
 import json
 import math
-import os
 import sqlite3
 import sys
 import time
@@ -17,6 +16,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Final, NoReturn, TextIO
 
+from offload.arguments import give_up_output
 from offload.errors import OffloadError, ResultsError
 from offload.results.reading import committed, csv_head, csv_line, end_of, json_line, rows
 from offload.results.sqlite import connect_reader
@@ -97,10 +97,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ResultsError.exit_code
     except BrokenPipeError:
         # The reader has seen enough.
-        _discard_output()
+        give_up_output()
     except OSError as error:
         sys.stderr.write(f"error: standard output cannot be written: {error.strerror}\n")
-        _discard_output()
+        give_up_output()
         return ResultsError.exit_code
     except KeyboardInterrupt:
         return 130
@@ -168,11 +168,6 @@ def summarise(connection: sqlite3.Connection) -> Summary:
         fps=_fps(results, min(firsts, default=None), max(lasts, default=None)),
     )
     return Summary(streams=streams, totals=totals)
-
-
-def _discard_output() -> None:
-    # What is still buffered must not fail again when the interpreter ends.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(connection: sqlite3.Connection, options: argparse.Namespace, output: TextIO) -> None:
