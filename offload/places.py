@@ -21,8 +21,8 @@ from offload.transport import (
 )
 
 METRICS_HELP: Final = (
-    "serve metrics for Prometheus on this port, of this machine alone unless an address is given; "
-    "0 takes a free one (needs prometheus-client)"
+    "serve metrics for Prometheus on this port, of this machine alone unless ADDR is given; 0 "
+    "takes a free one, which a line names; ./run setup metrics installs what it needs"
 )
 
 MAX_PORT: Final = 65535

@@ -78,51 +78,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     Raises:
         ConfigurationError: They contradict themselves.
     """
-    parser = Parser(
-        prog="cloud_server_coordinator.py",
-        description="Finish the frames of many devices and store their results.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add(
-        "--app",
-        action="append",
-        metavar="MODULE[:ATTR]",
-        help=f"a pipeline to run; may be repeated (env OFFLOAD_APP; default: {DEFAULT_APP})",
-    )
-    add(
-        "--bind",
-        default=environment.get("BIND") or None,
-        metavar="ADDR",
-        help="address to listen on (env BIND; default: all, IPv4 and IPv6)",
-    )
-    add(
-        "--results",
-        default=environment.get("OFFLOAD_RESULTS") or "sqlite:results.db",
-        metavar="URL",
-        help="sqlite:FILE or none (env OFFLOAD_RESULTS; default: sqlite:results.db)",
-    )
-    add("--workers", type=count, metavar="N", help="threads for tasks (default: one per core)")
-    add(
-        "--watch",
-        type=_watch_fps,
-        default=0.0,
-        metavar="FPS|all",
-        help="ask devices for pictures, at most so many a second of each stream (default: none)",
-    )
-    add(
-        "--dashboard",
-        type=read_place,
-        metavar="[ADDR:]PORT",
-        help="serve the web page (extra dashboard); on this machine only, unless ADDR is given",
-    )
-    add("--metrics-port", type=read_place, metavar="[ADDR:]P", help=METRICS_HELP)
-    add("--insecure", action="store_true", help="accept peers that know no token")
-    _add_tls(parser)
-    _add_limits(parser)
-    add_common_options(parser, environment)
-    parsed = parser.parse_args(arguments)
+    parsed = _parser(environment).parse_args(arguments)
     set_up_logs(level=parsed.log_level, style=parsed.log_format)
     return Options(
         apps=tuple(parsed.app or [environment.get("OFFLOAD_APP") or DEFAULT_APP]),
@@ -144,8 +100,69 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     )
 
 
-def _add_tls(parser: argparse.ArgumentParser) -> None:
+def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="cloud_server_coordinator.py",
+        description="Finish the frames of many devices and store their results.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_work(parser, environment)
+    _add_views(parser)
+    _add_access(parser)
+    _add_limits(parser)
+    add_common_options(parser, environment)
+    return parser
+
+
+def _add_work(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
+    """Add what says which frames are finished, where, and what becomes of them."""
     add = parser.add_argument
+    add(
+        "--app",
+        action="append",
+        metavar="MODULE[:ATTR]",
+        help=f"a pipeline to run; may be repeated (env OFFLOAD_APP; default: {DEFAULT_APP})",
+    )
+    add(
+        "--bind",
+        default=environment.get("BIND") or None,
+        metavar="ADDR",
+        help="address to listen on (env BIND; default: all, IPv4 and IPv6)",
+    )
+    add(
+        "--results",
+        default=environment.get("OFFLOAD_RESULTS") or "sqlite:results.db",
+        metavar="URL",
+        help="sqlite:FILE or none (env OFFLOAD_RESULTS; default: sqlite:results.db)",
+    )
+    add("--workers", type=count, metavar="N", help="threads for tasks (default: one per core)")
+
+
+def _add_views(parser: argparse.ArgumentParser) -> None:
+    """Add what lets people and programs look at the work."""
+    add = parser.add_argument
+    add(
+        "--watch",
+        type=_watch_fps,
+        default=0.0,
+        metavar="FPS|all",
+        help="ask devices for pictures, at most so many a second of each stream (default: none)",
+    )
+    add(
+        "--dashboard",
+        type=read_place,
+        metavar="[ADDR:]PORT",
+        help="serve the web page on this port, of this machine alone unless ADDR is given; 0 takes "
+        "a free one, which a line names; ./run setup dashboard installs what it needs",
+    )
+    add("--metrics-port", type=read_place, metavar="[ADDR:]P", help=METRICS_HELP)
+
+
+def _add_access(parser: argparse.ArgumentParser) -> None:
+    """Add what says who is let in, beside tokens."""
+    add = parser.add_argument
+    add("--insecure", action="store_true", help="accept peers that know no token")
     add("--tls-cert", type=Path, metavar="F", help="speak TLS 1.3, with this certificate")
     add("--tls-key", type=Path, metavar="F", help="the private key of --tls-cert")
     add("--tls-client-ca", type=Path, metavar="F", help="ask devices for a certificate of this CA")

@@ -256,7 +256,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         "--stream",
         type=stream_name,
         metavar="ID",
-        help="the stream's name; the same one again resumes it",
+        help="the stream's name; the same one again resumes it (default: a new one)",
     )
     add(
         "--trial",
@@ -277,7 +277,14 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         metavar="S",
         help="how long to keep reconnecting (default: 30 at start, for ever once connected)",
     )
-    add("--report-every", type=positive, default=3.0, metavar="S", help="default: 3")
+    add(
+        "--report-every",
+        type=positive,
+        default=3.0,
+        metavar="S",
+        help="seconds between two lines that say how the run goes (default: 3); in a terminal a "
+        "live line takes their place",
+    )
     add("--metrics-port", type=read_place, metavar="[ADDR:]P", help=METRICS_HELP)
     add_common_options(parser, environment)
     return parser
