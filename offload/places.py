@@ -27,6 +27,9 @@ METRICS_HELP: Final = (
 
 MAX_PORT: Final = 65535
 
+# What browsers reach as localhost.
+_LOCALHOST: Final = ("127.0.0.1", "::1")
+
 # An IPv6 address stands in brackets, as it does in a URL.
 _FORM: Final = re.compile(
     r"(?:(?:\[(?P<v6>[0-9A-Fa-f:.%\w]+)\]|(?P<name>[^\s:/\[\]]+)):)?(?P<port>[0-9]{1,5})"
@@ -76,9 +79,32 @@ def is_loopback(sockets: Sequence[Listener]) -> bool:
 def urls(sockets: Sequence[Listener], *, tls: bool) -> list[str]:
     """Return the addresses of the page; on loopback under the name that browsers trust."""
     scheme = "https" if tls else "http"
-    if is_loopback(sockets):
-        return [f"{scheme}://localhost:{sockets[0].getsockname()[1]}/"]
+    address, port, *_ = sockets[0].getsockname()
+    if address in _LOCALHOST:
+        return [f"{scheme}://localhost:{port}/"]
     return [f"{scheme}://{reachable_endpoint(each)}/" for each in sockets]
+
+
+def is_local_host(host: str, *, given: str | None = None) -> bool:
+    """Return whether the ``Host`` of a request to a loopback address is one of this machine's.
+
+    A page from elsewhere may have its own name lead here (DNS rebinding): then the browser, which
+    lets the page read what it gets, says that name.
+
+    Args:
+        host: ``localhost:8090``, ``127.0.0.1`` or ``[::1]:8090``.
+        given: The name or address at which the user said to listen.
+    """
+    name, colon, port = host.lower().rpartition(":")
+    if not (colon and port.isascii() and port.isdigit()):
+        name = host.lower()
+    name = name.removeprefix("[").removesuffix("]")
+    if name == "localhost" or (given is not None and name == given.lower()):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def reachable_endpoint(listener: Listener) -> str:

@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from offload.places import Place, read_place
+from offload.places import Place, is_local_host, read_place
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,24 @@ def test_a_port_alone_is_of_this_machine_and_an_address_may_stand_before_it(
 def test_what_is_no_port_is_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="is not a port from 0 to 65535"):
         read_place(text)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "LocalHost:80", "127.0.0.1", "127.0.0.1:80", "127.0.1.1", "[::1]", "[::1]:80"],
+)
+def test_a_request_to_loopback_is_for_one_of_its_names(host: str) -> None:
+    assert is_local_host(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", ":80", "localhost.example", "127.0.0.1.example:80", "192.0.2.7", "gate", "localhost:x"],
+)
+def test_a_request_for_another_name_is_not_for_loopback(host: str) -> None:
+    assert not is_local_host(host)
+
+
+def test_the_name_that_the_user_gave_is_one_of_its_names() -> None:
+    assert is_local_host("Gate:9464", given="gate")
+    assert not is_local_host("other:9464", given="gate")

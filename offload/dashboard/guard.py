@@ -10,6 +10,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from offload.places import is_local_host
+
 # Only what comes from here is run, drawn or asked: what a device calls itself can never be more
 # than text.
 CONTENT_POLICY: Final = "; ".join(
@@ -33,16 +35,14 @@ HEADERS: Final[Mapping[str, str]] = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
-_LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
-
 
 class Guard:
     """Refuses what no page of ours would send, and adds headers to every answer.
 
     Args:
         app: Gets the rest.
-        is_loopback: Whether it listens on loopback only. Then the host has to be called so: a page
-            from elsewhere may have its own name lead here (DNS rebinding), and would be let in.
+        is_loopback: Whether it listens on loopback only. Then the host has to be called so, see
+            `is_local_host`.
     """
 
     def __init__(self, app: ASGIApp, *, is_loopback: bool) -> None:
@@ -70,16 +70,11 @@ class Guard:
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if self._is_loopback and _without_port(host) not in _LOOPBACK_NAMES:
+        if self._is_loopback and not is_local_host(host):
             return PlainTextResponse("this page is served on localhost only\n", 400)
         if scope["method"] not in ("GET", "HEAD") and not _is_from_here(headers, scope["scheme"]):
             return PlainTextResponse("only the page itself may ask for this\n", 403)
         return None
-
-
-def _without_port(host: str) -> str:
-    name, colon, port = host.rpartition(":")
-    return name.lower() if colon and port.isascii() and port.isdigit() else host.lower()
 
 
 def _is_from_here(headers: Headers, scheme: str) -> bool:

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 from offload.metrics.exposition import CONTENT_TYPE, PageWriter
 from offload.metrics.families import Metrics
-from offload.places import Place, reachable_endpoint
+from offload.places import Place, is_local_host, is_loopback, reachable_endpoint
 from offload.telemetry.events import SAMPLE_PERIOD_S
 from offload.transport import cannot_listen, endpoint
 
@@ -115,15 +115,27 @@ class _Server(ThreadingMixIn, TCPServer):
     allow_reuse_address = True
 
     def __init__(
-        self, family: socket.AddressFamily, address: Any, *, page: _Page, request_s: float
+        self,
+        family: socket.AddressFamily,
+        address: Any,
+        *,
+        host: str,
+        page: _Page,
+        request_s: float,
     ) -> None:
         self.address_family = family
         self.page = page
+        self._host = host
         self._request_s = request_s
         # When each request's time is up.
         self._until_s: dict[socket.socket, float] = {}
         self._lock = threading.Lock()
         super().__init__(address, _Request)
+        self._is_loopback = is_loopback([self.socket])
+
+    def takes(self, host: str | None) -> bool:
+        """Return whether requests to this host are answered; what says none is no browser."""
+        return not self._is_loopback or host is None or is_local_host(host, given=self._host)
 
     def get_request(self) -> tuple[socket.socket, Any]:
         try:
@@ -176,7 +188,11 @@ class _Request(BaseHTTPRequestHandler):
         if urlsplit(self.path).path != PATH:
             self.send_error(HTTPStatus.NOT_FOUND, f"there is {PATH} and nothing else")
             return
-        page = cast(_Server, self.server).page.get()
+        server = cast(_Server, self.server)
+        if not server.takes(self.headers["Host"]):
+            self.send_error(HTTPStatus.BAD_REQUEST, "these metrics are served on localhost only")
+            return
+        page = server.page.get()
         self.send_response(HTTPStatus.OK)
         self.send_header("Content-Type", CONTENT_TYPE)
         self.send_header("Content-Length", str(len(page)))
@@ -209,6 +225,6 @@ def _listen(address: Place, page: _Page, request_s: float) -> _Server:
             host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         family, _, _, _, resolved = found[0]
-        return _Server(family, resolved, page=page, request_s=request_s)
+        return _Server(family, resolved, host=host, page=page, request_s=request_s)
     except (OSError, UnicodeError) as error:
         raise cannot_listen(where, error, option="--metrics-port") from error

@@ -87,7 +87,7 @@ def read_all(connection: socket.socket) -> bytes:
 
 def test_the_page_is_at_metrics_and_is_what_a_scraper_expects() -> None:
     with served() as endpoint, connect(endpoint) as connection:
-        connection.sendall(b"GET /metrics?x=1 HTTP/1.1\r\nHost: here\r\n\r\n")
+        connection.sendall(b"GET /metrics?x=1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         head, page = read_all(connection).decode().split("\r\n\r\n", 1)
     assert head.startswith("HTTP/1.0 200 OK\r\n")
     assert "Content-Type: text/plain; version=0.0.4; charset=utf-8" in head
@@ -103,6 +103,34 @@ def test_there_is_nothing_else(path: str) -> None:
         status, _ = request(endpoint, "GET", path)
     assert status == 404
     assert metrics.asked == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("LOCALHOST:9464", 200),
+        ("127.0.0.1:9464", 200),
+        ("[::1]:9464", 200),
+        ("rebound.example", 400),
+        ("127.0.0.1.rebound.example:9464", 400),
+        ("192.0.2.7:9464", 400),
+    ],
+)
+def test_on_loopback_a_browser_is_answered_under_loopback_s_names_only(
+    host: str, status: int
+) -> None:
+    metrics = Numbers()
+    with served(metrics) as endpoint, connect(endpoint) as connection:
+        connection.sendall(f"GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        assert read_all(connection).startswith(b"HTTP/1.0 %d " % status)
+    assert metrics.asked == (status == 200)
+
+
+def test_beyond_loopback_the_machine_may_have_any_name() -> None:
+    with served(host="0.0.0.0") as endpoint, connect(endpoint) as connection:
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: gate.example\r\n\r\n")
+        assert read_all(connection).startswith(b"HTTP/1.0 200 ")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "HEAD"])

@@ -168,6 +168,13 @@ def test_what_listens_on_all_addresses_is_reached_under_the_name_of_the_machine(
         assert urls(listeners, tls=True) == [f"https://{socket.gethostname()}:{port}/"]
 
 
+def test_what_listens_on_another_loopback_address_is_reached_there() -> None:
+    listeners = listening_sockets("127.0.0.2", 0)
+    with closing(listeners[0]):
+        port = listeners[0].getsockname()[1]
+        assert urls(listeners, tls=False) == [f"http://127.0.0.2:{port}/"]
+
+
 def test_what_listens_on_loopback_is_reached_as_localhost(listener: socket.socket) -> None:
     port = listener.getsockname()[1]
     assert urls([listener], tls=False) == [f"http://localhost:{port}/"]
