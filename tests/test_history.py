@@ -114,6 +114,11 @@ def test_a_target_is_met_within_five_percent(
     assert stream.row().target_met is expected
 
 
+def test_a_target_that_is_out_of_reach_is_not_met_by_a_lucky_second() -> None:
+    lucky = sampled(fps=25.0, target_fps=25.0, reason="infeasible_link")
+    assert stream_of(opened(), lucky).row().target_met is False
+
+
 def test_of_a_device_that_is_away_nobody_knows_what_it_does() -> None:
     row = stream_of(opened(), sampled(fps=20.0, dropped=3), lost(2.0)).row()
     assert not row.connected

@@ -8,7 +8,7 @@ const REASONS = {
     "just started",
     "It has just started: too few frames are finished to know anything, so the split is the one that it was given.",
   ],
-  settled: ["settled", "The target is met; there is no reason to move any task."],
+  settled: ["settled", "There is no reason to move any task."],
   moved_more_device: [
     "device takes more",
     "The device takes work from the cloud: it can, and that costs the cloud less.",
@@ -19,7 +19,7 @@ const REASONS = {
   ],
   held_hysteresis: [
     "held",
-    "It is off the target, but moves on their way make up for it, or no other split is much better.",
+    "Moves on their way make up for what is missing, or no other split is much better.",
   ],
   held_latency: [
     "held for latency",
@@ -62,7 +62,10 @@ export function reasonSentence(row) {
   if (row.reason === "pinned" && typeof row.pinned === "number") {
     return `The split is pinned to ${split(row.pinned)}: the scheduler leaves it there until it is released.`;
   }
-  return REASONS[row.reason]?.[1] ?? reasonWords(row.reason);
+  const why = REASONS[row.reason]?.[1] ?? reasonWords(row.reason);
+  // Whether the target is met is the row's to say, as for the state above: the scheduler's reason
+  // may be of a moment before.
+  return row.reason === "settled" && row.target_met ? `The target is met. ${why}` : why;
 }
 
 /** @typedef {"lost"|"missed"|"met"|"running"|"ended"} State */
