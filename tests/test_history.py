@@ -33,6 +33,19 @@ from tests.test_samples import cloud_sampled
 SHAPE: Final = AppShape(name="ball", tasks=("grab", "count"), splits=(1,))
 BEGAN: Final = ServerBegan(at_s=0.0, began_at=1.7e9, listening=("a:1",), apps=(SHAPE,), version="1")
 
+RUN: Final = RunBegan(
+    at_s=0.0,
+    began_at=1.7e9,
+    stream="s",
+    device="pi",
+    app="mine",
+    mode="client_only",
+    tasks=("a", "b", "c"),
+    splits=(),
+    target_fps=None,
+    version="1.2",
+)
+
 
 def opened(at_s: float = 0.0, *, stream: str = "s") -> SessionOpened:
     return SessionOpened(
@@ -119,12 +132,31 @@ def test_a_target_that_is_out_of_reach_is_not_met_by_a_lucky_second() -> None:
     assert stream_of(opened(), lucky).row().target_met is False
 
 
-def test_of_a_device_that_is_away_nobody_knows_what_it_does() -> None:
-    row = stream_of(opened(), sampled(fps=20.0, dropped=3), lost(2.0)).row()
+def test_of_a_device_that_is_away_is_said_how_it_stood_last() -> None:
+    sample = sampled(fps=20.0, target_fps=15.0, split=3.5, in_flight=2, dropped=3)
+    row = stream_of(opened(), sample, lost(2.0)).row()
     assert not row.connected
-    assert (row.fps, row.reason, row.target_met, row.in_flight) == (None, None, None, None)
-    # What was counted is still so.
-    assert row.dropped == 3
+    assert (row.fps, row.split, row.in_flight, row.dropped) == (20.0, 3.5, 2, 3)
+    assert row.target_met is None
+
+
+def test_a_device_is_heard_last_with_its_last_bytes_not_when_it_is_given_up() -> None:
+    stream = stream_of(
+        opened(),
+        sampled(at_s=1.0, fps=20.0, split=3.5),
+        cloud_sampled(1.2, results=20, received_bytes=500),
+        *(cloud_sampled(at_s, results=20, received_bytes=500) for at_s in (2.2, 3.2, 4.2, 5.2)),
+        lost(5.5),
+    )
+    assert stream.row().seen_s == 1.2
+    # Not that nothing was finished while it was silent.
+    assert (stream.row().fps, stream.row().split) == (20.0, 3.5)
+
+
+def test_what_a_device_did_before_it_began_anew_is_not_what_it_did_last() -> None:
+    history = history_of(opened(), sampled(fps=20.0), lost(2.0), RUN)
+    (stream,) = history.streams()
+    assert stream.row().fps is None
 
 
 def test_a_device_that_is_back_says_nothing_before_its_first_sample() -> None:
@@ -152,7 +184,9 @@ def test_how_a_device_is_steered_counts_at_once() -> None:
 
 def test_a_device_that_says_nothing_is_seen_by_its_server() -> None:
     stream = stream_of(
-        opened(), cloud_sampled(1.0, results=10), cloud_sampled(2.0, results=30, dropped=4)
+        opened(),
+        cloud_sampled(1.0, results=10, received_bytes=100),
+        cloud_sampled(2.0, results=30, dropped=4, received_bytes=900),
     )
     row = stream.row()
     assert (row.fps, row.dropped, row.completed, row.seen_s) == (20.0, 4, 30, 2.0)
@@ -167,30 +201,15 @@ def test_what_a_device_says_itself_comes_before_what_its_server_sees() -> None:
     assert stream.row().fps == 20.0
 
 
-def run_began() -> RunBegan:
-    return RunBegan(
-        at_s=0.0,
-        began_at=1.7e9,
-        stream="s",
-        device="pi",
-        app="mine",
-        mode="client_only",
-        tasks=("a", "b", "c"),
-        splits=(),
-        target_fps=None,
-        version="1.2",
-    )
-
-
 def test_a_run_says_by_itself_what_its_tasks_are() -> None:
-    stream = stream_of(run_began(), sampled(task_count=3))
+    stream = stream_of(RUN, sampled(task_count=3))
     assert stream.info.tasks == ("a", "b", "c")
     assert (stream.info.mode, stream.info.version) == ("client_only", "1.2")
     assert [stream.task_name(index) for index in (0, 3)] == ["a", "task 4"]
 
 
 def test_of_its_own_run_a_device_tells_where_it_connected_to() -> None:
-    stream = stream_of(run_began(), opened())
+    stream = stream_of(RUN, opened())
     assert stream.notices[-1].text == "connected to 192.0.2.7:5, goes on at frame 3"
 
 

@@ -146,6 +146,8 @@ class StreamHistory:
         # The one that rates are against; not the last one where samples are thinned.
         self._before: Sampled | None = None
         self._by_cloud: StreamSampled | None = None
+        # What was known when it was heard last.
+        self._heard: Measured | None = None
         # How it is steered, and why, by whoever said so last.
         self._target_fps: float | None = None
         self._pinned: int | None = None
@@ -168,9 +170,9 @@ class StreamHistory:
         return names[index] if index < len(names) else f"task {index + 1}"
 
     def row(self) -> Row:
-        """Return how it stands; of a device that is away nobody knows what it does now."""
+        """Return how it stands; of a device that is away, or has ended, how it stood last."""
         info, last = self.info, self._last
-        current = self.samples.last if self.connected or self.ended else None
+        current = self.samples.last if self.connected else self._heard
         fps = _value(current, "fps")
         in_flight = _value(current, "in_flight")
         return Row(
@@ -225,7 +227,7 @@ class StreamHistory:
 
     def begin(self) -> None:
         """Take note of a run that begins: what was counted before is another one's."""
-        self._last = self._before = None
+        self._last = self._before = self._heard = None
         self.connected, self.ended = False, False
 
     def connect(self, at_s: float) -> None:
@@ -262,7 +264,8 @@ class StreamHistory:
         if self._skipped < self._stride:
             return
         self._skipped = 0
-        self._append(event.at_s, measure(event, self._before), most_bytes=most_bytes)
+        self._heard = measure(event, self._before)
+        self._append(event.at_s, self._heard, most_bytes=most_bytes)
         self._before = event
 
     def sample_by_cloud(self, event: StreamSampled, *, most_bytes: int) -> None:
@@ -276,9 +279,14 @@ class StreamHistory:
             self._add_gap(event.at_s)
             return
         self.connected = True
+        # A session may have been silent for seconds before it is given up.
+        is_heard = before is None or event.received_bytes > before.received_bytes
+        if is_heard:
+            self.seen_s = event.at_s
         if self._last is None or event.at_s - self._last.at_s > _FRESH_S:
             measured = measure_from_cloud(event, before)
-            self.seen_s = event.at_s
+            if is_heard:
+                self._heard = measured
             self._append(event.at_s, measured, most_bytes=most_bytes)
 
     def _add_gap(self, at_s: float) -> None:

@@ -41,7 +41,7 @@ WAIT_MS: Final = 30_000.0
 SERIOUS: Final = {"serious", "critical"}
 
 # A refusal is the server's answer to what a test does; browsers call it an error.
-_REFUSED: Final = re.compile(r"the server responded with a status of (401|403|404|409|422)\b")
+_REFUSED: Final = re.compile(r"the server responded with a status of (400|401|403|404|409|422)\b")
 _NO_SERVER: Final = "net::ERR_"
 
 

@@ -91,17 +91,17 @@ def test_a_target_that_is_set_is_reached_by_the_device(
 def test_a_change_that_nobody_makes_is_answered_in_words_and_keeps_the_focus(
     server: PageServer, tmp_path: Path, visit: Visit
 ) -> None:
-    with device(tmp_path, server, *AT_15_FPS) as program:
+    with device(tmp_path, server, *AT_15_FPS):
         visit.sign_in(server.url, server.operator)
         visit.open_device("porch")
-        program.kill()
-        visit.sees(".title .state", "Lost")
         target = visit.page.get_by_label("Target FPS")
-        target.fill("20")
+        # So that the server has to refuse it.
+        target.evaluate("field => field.removeAttribute('max')")
+        target.fill("2000000")
         target.press("Enter")
-        visit.sees(".answer.bad", "Not done: ")
+        visit.sees(".answer.bad", "Not done: fps is 2e+06")
         assert target.evaluate("field => field === document.activeElement")
-        assert target.input_value() == "20"
+        assert target.input_value() == "2000000"
 
 
 def test_a_device_with_a_fixed_split_can_be_drained_only(
@@ -143,9 +143,13 @@ def test_a_device_that_is_killed_is_shown_as_lost_and_then_as_back(
         visit.sees(".title .state", "Lost")
         visit.sees(".reason", "not connected")
         visit.sees(".title .seen", re.compile(r"last heard \d+ s ago"))
+        visit.sees(".headline.away .fps", re.compile(r"\d\d\.\dFPS of 15"))
+        visit.sees(".steer .disabled", "nothing can be changed until it is back")
+        assert visit.page.get_by_role("button", name="Drain…").is_disabled()
     with device(tmp_path, server, *AT_15_FPS):
         visit.sees(".title .state", "On target")
         visit.sees_no(".reason", "not connected")
+        assert visit.page.get_by_role("button", name="Drain…").is_enabled()
         visit.page.get_by_role("link", name="All devices").click()
         visit.sees("tr[data-state=met] th", "porch")
 

@@ -20,6 +20,13 @@ export function whyNoControls(session) {
   return make("p", { class: "soft no-controls" }, why);
 }
 
+/** @param {import("./api.js").Row} row  of a device that is not there @returns {string} */
+function whyDisabled(row) {
+  return row.ended
+    ? "The run has ended: there is nothing to change until the device is started again."
+    : "The device is not connected: nothing can be changed until it is back.";
+}
+
 export class Controls {
   #path;
   #changed;
@@ -39,8 +46,10 @@ export class Controls {
 
   /** @param {import("./api.js").Row} row */
   update(row) {
-    const { target, pin, release, form } = this.#parts;
-    form.classList.toggle("away", !row.connected);
+    const { target, pin, release, form, away, dialog } = this.#parts;
+    form.disabled = !row.connected;
+    setText(away, row.connected ? "" : whyDisabled(row));
+    if (!row.connected) dialog.close();
     // What somebody is typing is left alone.
     const shown = isKnown(row.target_fps) ? String(row.target_fps) : "";
     if (document.activeElement !== target && target.dataset.server === target.value)
@@ -80,7 +89,8 @@ export class Controls {
         ];
     const drain = button("Drain…", "danger");
     drain.addEventListener("click", () => dialog.showModal());
-    const form = make("div", { class: "controls" }, ...fields, drain);
+    const form = make("fieldset", { class: "controls" }, ...fields, drain);
+    const away = make("p", { class: "soft disabled", role: "status" });
     // What `update` needs exists in every mode.
     this.#parts = {
       target: make("input"),
@@ -90,12 +100,14 @@ export class Controls {
       answer,
       dialog,
       form,
+      away,
     };
     this.#parts.target.dataset.server ??= "";
     return make(
       "section",
       { class: "panel steer", "aria-labelledby": "steer-title" },
       make("h2", { id: "steer-title" }, "Controls"),
+      away,
       form,
       answer,
       dialog,

@@ -47,7 +47,7 @@ export class DeviceParts {
     this.tasks = info.tasks;
     this.#specs = chartSpecs(info.tasks);
     this.notices = new Notices(context);
-    this.#headline = new Headline(stream, info, info.tasks);
+    this.#headline = new Headline(stream, info, info.tasks, session.live);
     this.#forecasts = new ForecastTable(info.tasks);
     this.#tools = timeTools(context.viewport, context);
     if (session.live) {

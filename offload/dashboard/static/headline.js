@@ -11,6 +11,7 @@ import {
   number,
   percent,
   split,
+  UNKNOWN,
 } from "./format.js";
 import { reasonSentence, stateOf, stateWords } from "./words.js";
 
@@ -27,15 +28,18 @@ export class Headline {
   #parts = {};
   #segments = [];
   #tasks;
+  #live;
   #state = "";
 
   /**
    * @param {string} stream
    * @param {{device: ?string, app: ?string, version: ?string}} info
    * @param {string[]} tasks
+   * @param {boolean} live
    */
-  constructor(stream, info, tasks) {
+  constructor(stream, info, tasks, live) {
     this.#tasks = tasks;
+    this.#live = live;
     this.node = this.#build(stream, info);
   }
 
@@ -46,7 +50,7 @@ export class Headline {
    */
   update(row, parts, nowS) {
     this.#showState(row, nowS);
-    this.#parts.now.classList.toggle("away", !row.connected && !row.ended);
+    this.#parts.now.classList.toggle("away", this.#live && !row.connected);
     this.#showFigures(row);
     this.#showSplit(row, parts ?? partsOfSplit(row.split, this.#tasks.length));
     setText(this.#parts.reason, reasonSentence(row));
@@ -115,7 +119,7 @@ export class Headline {
       this.#parts.state.replaceChildren(icon(state), make("span", {}, stateWords(state)));
     }
     const away = isKnown(row.seen_s) ? `last heard ${ago(nowS - row.seen_s)}` : "";
-    setText(this.#parts.seen, row.connected || row.ended ? "" : away);
+    setText(this.#parts.seen, row.connected || !this.#live ? "" : away);
   }
 
   #showFigures(row) {
@@ -149,15 +153,9 @@ export class Headline {
     this.#segments.forEach((segment, i) => {
       segment.style.setProperty("--device", `${Math.round(100 * (parts?.[i] ?? 0))}%`);
     });
-    const known = parts ?? [];
-    setText(this.#parts.device, side(this.#tasks, known) || "nothing");
-    setText(
-      this.#parts.cloud,
-      side(
-        this.#tasks,
-        known.map((each) => 1 - each),
-      ) || "nothing",
-    );
+    const inCloud = parts?.map((each) => 1 - each);
+    setText(this.#parts.device, parts ? side(this.#tasks, parts) : UNKNOWN);
+    setText(this.#parts.cloud, inCloud ? side(this.#tasks, inCloud) : UNKNOWN);
   }
 }
 
@@ -172,7 +170,7 @@ function side(tasks, parts) {
     if (!(parts[i] > 0.005)) return "";
     return parts[i] > 0.995 ? task : `${task} (${percent(parts[i])})`;
   });
-  return names.filter(Boolean).join(", ");
+  return names.filter(Boolean).join(", ") || "nothing";
 }
 
 function partsOfSplit(position, count) {

@@ -127,7 +127,7 @@ export class ListView {
 
   /** @param {Row[]} rows @param {string[]} gone @param {number} nowS */
   #take(rows, gone, nowS) {
-    const beganMs = Date.now() - 1000 * nowS;
+    const beganMs = this.#session.live ? Date.now() - 1000 * nowS : null;
     for (const stream of gone) this.#devices.delete(stream);
     for (const row of rows) {
       const device = this.#devices.get(row.stream) ?? { row, parts: makeRow(row), words: "" };

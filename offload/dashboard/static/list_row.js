@@ -76,7 +76,7 @@ export function makeRow(row) {
  * Shows what a row says now.
  * @param {Record<string, HTMLElement>} parts
  * @param {Row} row
- * @param {number} beganMs  since 1970, when the server's clock began
+ * @param {?number} beganMs  since 1970, when the server's clock began; null of a recorded run
  */
 export function patchRow(parts, row, beganMs) {
   const state = stateOf(row);
@@ -95,10 +95,10 @@ export function patchRow(parts, row, beganMs) {
   setText(parts.position, isKnown(position) ? `${split(position)} of ${row.tasks}` : UNKNOWN);
   parts.bar.hidden = !isKnown(position);
   parts.bar.firstElementChild.style.width = `${(100 * (position ?? 0)) / (row.tasks || 1)}%`;
-  const isLost = state === "lost" && isKnown(row.seen_s);
+  const isAway = beganMs !== null && !row.connected && isKnown(row.seen_s);
   setText(
     parts.reason,
-    isLost ? `last heard ${clock(beganMs + 1000 * row.seen_s)}` : reasonWords(row.reason),
+    isAway ? `last heard ${clock(beganMs + 1000 * row.seen_s)}` : reasonWords(row.reason),
   );
   setText(parts.latency, duration(row.latency_p95_s));
   setText(parts.link, linkRate(row.link_bytes_per_s));

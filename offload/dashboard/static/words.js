@@ -54,7 +54,7 @@ export function reasonWords(reason) {
 export function reasonSentence(row) {
   if (row.ended) return "The run has ended; what is shown is how it stood last.";
   if (!row.connected)
-    return "The device is not connected. It tries again by itself; what is shown is from before.";
+    return "The device is not connected. It tries again by itself; what is shown is how it stood last.";
   if (row.mode === "client_only")
     return "All tasks run on the device: it was started without a cloud.";
   if (row.mode === "manual")
