@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -12,6 +12,7 @@ from offload.cloud.page import SPARE_STREAMS
 from offload.cloud.stream_table import MAX_IDLE_STREAMS
 from offload.telemetry.events import (
     AppShape,
+    Forecast,
     PeerRefused,
     ReasonChanged,
     RunBegan,
@@ -45,6 +46,11 @@ RUN: Final = RunBegan(
     target_fps=None,
     version="1.2",
 )
+
+FORECAST: Final[dict[str, Any]] = {
+    **{"encoding": "raw", "fps": 50.0, "limit": "device"},
+    **{"device_s": 0.02, "link_s": 0.01, "cloud_s": 0.0},
+}
 
 
 def opened(at_s: float = 0.0, *, stream: str = "s") -> SessionOpened:
@@ -157,6 +163,23 @@ def test_what_a_device_did_before_it_began_anew_is_not_what_it_did_last() -> Non
     history = history_of(opened(), sampled(fps=20.0), lost(2.0), RUN)
     (stream,) = history.streams()
     assert stream.row().fps is None
+
+
+def test_forecasts_are_medians_of_the_newest_ones() -> None:
+    of_split = {split: Forecast(split=split, **FORECAST) for split in (1, 2)}
+    rates = (100.0, 20.0, 90.0, 22.0, 24.0, 21.0)
+    stream = stream_of(
+        *(
+            sampled(at_s=float(at_s), forecasts=(replace(of_split[1], fps=fps), of_split[2]))
+            for at_s, fps in enumerate(rates)
+        )
+    )
+    assert [each.fps for each in stream.forecasts] == [22.0, 50.0]
+
+
+def test_forecasts_end_with_the_newest_sample_that_has_some() -> None:
+    forecasts = (Forecast(split=1, **FORECAST),)
+    assert stream_of(sampled(forecasts=forecasts), sampled(at_s=2.0)).forecasts == ()
 
 
 def test_a_device_that_is_back_says_nothing_before_its_first_sample() -> None:

@@ -8,7 +8,9 @@ stream.samples.column("fps")
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import median
 from typing import Final
 
 from offload.telemetry.events import Forecast, Sampled, Steered, StreamSampled, TaskTotals
@@ -27,6 +29,9 @@ ON_TARGET: Final = 0.05
 
 # A device that has said nothing for longer is seen by its server only, until it speaks again.
 _FRESH_S: Final = 2.5
+
+# Forecasts of one second are too restless to read: the median of so many is shown.
+FORECASTS: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +151,7 @@ class StreamHistory:
         # The one that rates are against; not the last one where samples are thinned.
         self._before: Sampled | None = None
         self._by_cloud: StreamSampled | None = None
+        self._forecasts: deque[Sequence[Forecast]] = deque(maxlen=FORECASTS)
         # What was known when it was heard last.
         self._heard: Measured | None = None
         # How it is steered, and why, by whoever said so last.
@@ -161,8 +167,9 @@ class StreamHistory:
 
     @property
     def forecasts(self) -> tuple[Forecast, ...]:
-        """What each split would give, as far as that is known."""
-        return () if self._last is None else self._last.forecasts
+        """What each split would give, as far as that is known: medians of the newest ones."""
+        newest = self._forecasts[-1] if self._forecasts else ()
+        return tuple(_steady(each, self._forecasts) for each in newest)
 
     def task_name(self, index: int) -> str:
         """Return the name of a task, by its index."""
@@ -228,6 +235,7 @@ class StreamHistory:
     def begin(self) -> None:
         """Take note of a run that begins: what was counted before is another one's."""
         self._last = self._before = self._heard = None
+        self._forecasts.clear()
         self.connected, self.ended = False, False
 
     def connect(self, at_s: float) -> None:
@@ -257,6 +265,7 @@ class StreamHistory:
         self._target_fps, self._pinned = event.target_fps, event.pinned
         self._reason = event.reason
         self._last = event
+        self._forecasts.append(event.forecasts)
         self.version += 1
         if min(len(event.tasks), MAX_TASKS) != self.samples.tasks:
             self.samples = Samples(tasks=min(len(event.tasks), MAX_TASKS))
@@ -325,6 +334,17 @@ class StreamHistory:
         counted = self._last or self._by_cloud
         found: int | None = getattr(counted, name, None)
         return found
+
+
+def _steady(newest: Forecast, forecasts: Sequence[Sequence[Forecast]]) -> Forecast:
+    same = [each for together in forecasts for each in together if each.split == newest.split]
+    return replace(
+        newest,
+        fps=median(each.fps for each in same),
+        device_s=median(each.device_s for each in same),
+        link_s=median(each.link_s for each in same),
+        cloud_s=median(each.cloud_s for each in same),
+    )
 
 
 def _value(measured: Measured | None, name: str) -> float | None:

@@ -34,7 +34,8 @@ export class ForecastTable {
       this.#words,
       forecasts.length === 0
         ? "Nothing is forecast: the scheduler does so in automatic mode, after some frames."
-        : "Seconds are of one frame. The best encoding of each split is taken.",
+        : "Time that a frame takes of each; where a device works on several frames at a time, the " +
+            "part of one worker. Medians of some seconds, with the best encoding of each split.",
     );
     const rows = forecasts.map((each) => this.#row(each, row));
     setRows(this.#table.body, rows);
