@@ -14,9 +14,10 @@ from offload.errors import AuthError
 
 
 async def page(request: Request) -> Response:
-    """Give the page to who is in; lead the others to the sign-in."""
+    """Give the page to who is in; lead the others to the sign-in, and say why who was in before."""
     if visit_of(request) is None:
-        return RedirectResponse("/sign-in", 303)
+        was_in = request.app.state.cookie in request.cookies
+        return RedirectResponse("/sign-in?ended" if was_in else "/sign-in", 303)
     return _asset(request, PAGE)
 
 

@@ -235,6 +235,28 @@ def test_who_is_signed_out_by_the_server_is_led_to_the_sign_in(
         (tmp_path / "tokens").write_text(server.viewer.line() + "\n", encoding="ascii")
         server.program.send(signal.SIGHUP)
         visit.page.get_by_label("Token").wait_for()
+        visit.sees("#ended", "your sign-in ended")
+
+
+def test_who_signs_in_again_after_a_restart_is_told_why_and_sees_the_same_device(
+    tmp_path: Path, visit: Visit
+) -> None:
+    visit.may_lose_the_server = True
+    with page_server(tmp_path) as first, device(tmp_path, first, *AT_15_FPS):
+        visit.sign_in(first.url, first.operator)
+        visit.open_device("porch")
+        first.program.kill()
+        visit.sees("#banner", "Connection to the server lost")
+    place = first.url.rstrip("/").rsplit(":", 1)[1]
+    with page_server(tmp_path, page=place) as second:
+        visit.sees("#ended", "The server was started again, or your sign-in ended")
+        visit.has_no_faults()
+        visit.page.get_by_label("Token").fill("boss:not-the-secret")
+        visit.page.keyboard.press("Enter")
+        visit.sees("#error", "This token is not one of the server")
+        visit.page.get_by_label("Token").fill(second.operator.line())
+        visit.page.keyboard.press("Enter")
+        visit.sees("h1", "porch")
 
 
 def test_a_recorded_run_is_shown_with_zoom_and_without_controls(

@@ -112,6 +112,12 @@ def test_the_cookie_is_the_servers_alone(site: Site) -> None:
     }
 
 
+def test_who_was_in_before_is_told_why_to_sign_in_again(site: Site) -> None:
+    visitor = Visitor(site.port)
+    visitor.cookie = f"offload-{site.port}=of-a-server-before"
+    assert visitor.get("/").headers["location"] == "/sign-in?ended"
+
+
 def test_signing_out_ends_what_is_watched(site: Site) -> None:
     visitor = site.visitor(VIEWER)
     with visitor.watching("/api/events") as events:

@@ -77,7 +77,8 @@ export async function ask(path, options = {}) {
     if (options.signal?.aborted && error.name === "AbortError") throw error;
     throw new ApiError("the server does not answer", 0);
   });
-  if (answer.status === 401) location.assign("/sign-in");
+  // What was shown is shown again after the sign-in.
+  if (answer.status === 401) location.assign(`/sign-in?ended${location.hash}`);
   if (!answer.ok) throw new ApiError(await errorOf(answer), answer.status);
   return answer;
 }
