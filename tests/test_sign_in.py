@@ -14,7 +14,9 @@ from offload.dashboard.sign_in_limits import (
     MAX_ADDRESSES,
     TRIES_IN_ALL,
     TRIES_OF_ADDRESS,
+    Limited,
     SignInLimits,
+    Wait,
 )
 from offload.dashboard.signing_in import MAX_VISITS, MAX_VISITS_OF_TOKEN, VISIT_S, TokenDoors
 from offload.dashboard.visitors import Visitor, VisitorRole
@@ -210,8 +212,9 @@ def test_an_address_may_try_some_times_and_then_now_and_then(
     for _ in range(TRIES_OF_ADDRESS):
         with pytest.raises(AuthError):
             doors.sign_in("porch:wrong", address=HOME)
-    with pytest.raises(TooManyTries):
+    with pytest.raises(TooManyTries) as caught:
         doors.sign_in(f"porch:{SECRET}", address=HOME)
+    assert caught.value.wait == Wait(limited=Limited.ADDRESS, seconds=ADDRESS_REFILL_S)
     # Others are not held up by it.
     doors.sign_in(f"porch:{SECRET}", address="192.0.2.8")
     clock.now += ADDRESS_REFILL_S
@@ -227,6 +230,8 @@ def test_all_addresses_together_try_no_more_often(clock: ManualClock) -> None:
     limits = SignInLimits()
     tried = [limits.may_try(f"192.0.2.{last}", clock.now) for last in range(TRIES_IN_ALL + 5)]
     assert tried.count(True) == TRIES_IN_ALL
+    waited = limits.wait("198.51.100.1", clock.now)
+    assert waited == Wait(limited=Limited.ALL, seconds=ALL_REFILL_S)
     clock.now += ALL_REFILL_S
     assert limits.may_try("198.51.100.1", clock.now)
     assert not limits.may_try("198.51.100.2", clock.now)

@@ -2,6 +2,7 @@
 
 from typing import Final, Protocol
 
+from offload.dashboard.sign_in_limits import Wait
 from offload.dashboard.visitors import Visitor, VisitorRole
 
 
@@ -42,7 +43,11 @@ class Doors(Protocol):
 
 
 class TooManyTries(Exception):  # noqa: N818  # it says what happened, to a visitor and not to a user
-    """There were too many tries to sign in lately."""
+    """There were too many tries to sign in lately; ``wait`` says of whom, and for how long."""
+
+    def __init__(self, wait: Wait) -> None:
+        super().__init__(f"{wait.limited} tried too often, wait {wait.seconds:.0f} s")
+        self.wait = wait
 
 
 class _Open:

@@ -1,5 +1,6 @@
 """The page, its files, and signing in and out."""
 
+from math import ceil
 from urllib.parse import parse_qs
 
 from starlette.requests import Request
@@ -44,8 +45,10 @@ async def sign_in(request: Request) -> Response:
         cookie = state.doors.sign_in(line, address=address)
     except BadRequest as error:
         return error_response(str(error), error.status)
-    except TooManyTries:
-        return RedirectResponse("/sign-in?wait", 303)
+    except TooManyTries as error:
+        wait = error.wait
+        place = f"/sign-in?limited={wait.limited}&wait_s={ceil(wait.seconds)}"
+        return RedirectResponse(place, 303)
     except AuthError:
         return RedirectResponse("/sign-in?refused", 303)
     response = RedirectResponse("/", 303)

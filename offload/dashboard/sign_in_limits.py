@@ -2,10 +2,13 @@
 
 limits = SignInLimits()
 if limits.may_try("192.0.2.7", now): ...
+else: limits.wait("192.0.2.7", now).seconds
 limits.succeeded("192.0.2.7", now)          # that try does not count
 """
 
 import ipaddress
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 # A person mistypes some times in a row, and finds the right token within a minute. A secret has at
@@ -19,6 +22,22 @@ ALL_REFILL_S: Final = 1.2
 
 # Addresses that are remembered, those that tried last; some 200 kB.
 MAX_ADDRESSES: Final = 1024
+
+
+class Limited(StrEnum):
+    """Who tried too often."""
+
+    ADDRESS = "address"
+    ALL = "all"
+    """All addresses together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """How long nobody may try, of whom."""
+
+    limited: Limited
+    seconds: float
 
 
 class Bucket:
@@ -40,6 +59,10 @@ class Bucket:
         """Return how many are left."""
         gained = max(0.0, now - self._at_s) / self._refill_s
         return min(float(self._most), self._left + gained)
+
+    def wait_s(self, now: float) -> float:
+        """Return after how many seconds there is one."""
+        return max(0.0, 1 - self.left(now)) * self._refill_s
 
     def take(self, now: float) -> None:
         """Take one of them."""
@@ -74,6 +97,14 @@ class SignInLimits:
         own.take(now)
         self._all.take(now)
         return True
+
+    def wait(self, address: str, now: float) -> Wait:
+        """Return how long an address that may not try has to wait, and for whose tries."""
+        own = self._addresses.get(_network(address))
+        own_s = 0.0 if own is None else own.wait_s(now)
+        all_s = self._all.wait_s(now)
+        limited = Limited.ADDRESS if own_s >= all_s else Limited.ALL
+        return Wait(limited=limited, seconds=max(own_s, all_s))
 
     def succeeded(self, address: str, now: float) -> None:
         """Take back the try of who knew a token."""

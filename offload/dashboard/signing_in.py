@@ -10,6 +10,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
+from math import ceil
 from typing import Final, Protocol
 
 from offload.dashboard.doors import TooManyTries, Visit
@@ -107,8 +108,10 @@ class TokenDoors:
         """Return a new cookie for who knows a token; see `Doors.sign_in`."""
         now = self._clock()
         if not self._limits.may_try(address, now):
-            logger.warning("sign_in_limited", extra={"peer": address})
-            raise TooManyTries
+            wait = self._limits.wait(address, now)
+            extra = {"peer": address, "limited": str(wait.limited), "wait_s": ceil(wait.seconds)}
+            logger.warning("sign_in_limited", extra=extra)
+            raise TooManyTries(wait)
         try:
             credential = self._access.check(line)
         except AuthError as error:

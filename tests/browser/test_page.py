@@ -48,6 +48,15 @@ def test_a_wrong_token_is_refused_in_words_and_a_right_one_let_in(
     visit.page.get_by_label("Token").wait_for()
 
 
+def test_who_tries_too_often_is_told_how_long_to_wait(server: PageServer, visit: Visit) -> None:
+    for number in range(6):
+        visit.page.goto(server.url)
+        visit.page.get_by_label("Token").fill(f"boss:not-the-secret-{number}")
+        visit.page.keyboard.press("Enter")
+        visit.first("#error:not([hidden])").wait_for()
+    visit.sees("#error", re.compile(r"Too many wrong tries from this address. Try again in \d+ s"))
+
+
 def test_charts_tables_and_picture_fill_with_what_the_pair_measures(
     server: PageServer, tmp_path: Path, visit: Visit
 ) -> None:

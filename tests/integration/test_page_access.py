@@ -1,5 +1,6 @@
 """Who may come in to a server's page, and what they may ask for there."""
 
+import re
 import signal
 import ssl
 import subprocess
@@ -93,8 +94,14 @@ def test_after_some_wrong_tries_nobody_may_try_for_a_while(tmp_path: Path) -> No
     with site_in(tmp_path, "--results", "none") as site:
         visitor = site.visitor(TOKEN)
         places = [Visitor(site.port).sign_in("default:wrong").headers["location"] for _ in range(6)]
-        assert places == ["/sign-in?refused"] * 5 + ["/sign-in?wait"]
-        assert Visitor(site.port).sign_in(TOKEN.line()).headers["location"] == "/sign-in?wait"
+        assert places[:5] == ["/sign-in?refused"] * 5
+        found = re.fullmatch(r"/sign-in\?limited=address&wait_s=(\d+)", places[5])
+        assert found is not None
+        assert 0 < int(found[1]) <= 12
+        line = site.server.wait_for_line("sign_in_limited")
+        assert f"limited=address wait_s={found[1]}" in line
+        location = Visitor(site.port).sign_in(TOKEN.line()).headers["location"]
+        assert location.startswith("/sign-in?limited=address&wait_s=")
         # Who is in stays in.
         assert visitor.get("/api/session").status == 200
         ended = site.server.stop()
