@@ -189,6 +189,9 @@ def test_fifty_devices_are_listed_filtered_and_sorted(tmp_path: Path, visit: Vis
         visit.page.goto(page_url(program))
         visit.sees(".summary", "50 devices")
         visit.counts("tbody tr", 50)
+        for width in (360, 800, 900, 1000, 1100, 1200):
+            visit.look_like("light", width)
+            visit.has_no_faults()
         visit.page.get_by_label("Filter").fill("pi-1")
         visit.counts("tbody tr", 10)
         visit.page.get_by_label("Filter").fill("")
