@@ -1,5 +1,6 @@
 """The web page with the real server and devices, as people use it."""
 
+import json
 import re
 import signal
 from collections.abc import Iterator
@@ -9,9 +10,11 @@ from typing import Final, Literal
 
 import pytest
 
+from offload.telemetry.form import to_fields
 from tests.browser.browsing import PageServer, Visit, device, page_server, page_url, trace_viewer
 from tests.integration.programs import cloud_server, run_client, write_app
 from tests.integration.raw_device import NUMBERS, RawApp, RawDevice
+from tests.seen_events import sampled
 
 pytestmark = pytest.mark.browser
 
@@ -22,6 +25,15 @@ AT_15_FPS: Final = ("2", "15", "--source", "synthetic", "--rate", "30", "--strea
 SHADES: Final = """canvas => {
     const drawn = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
     return new Set(drawn.data).size;
+}"""
+
+# How high a blue line is in the middle of a canvas, as a part of its height.
+LINE_HEIGHT: Final = """canvas => {
+    const x = Math.floor(0.7 * canvas.width);
+    const { data } = canvas.getContext("2d").getImageData(x, 0, 1, canvas.height);
+    const isBlue = (at) => data[at + 3] > 128 && data[at + 2] > data[at] + 60;
+    const rows = [...Array(canvas.height).keys()].filter((row) => isBlue(4 * row));
+    return 1 - rows[0] / canvas.height;
 }"""
 
 NOT_PINNED: Final = re.compile(r"\d of 7$")
@@ -299,6 +311,29 @@ def test_a_recorded_run_is_shown_with_zoom_and_without_controls(
         visit.first("button[aria-disabled=true]").wait_for()
         # There is one more at least.
         rows.nth(zoomed).wait_for()
+
+
+def test_a_single_peak_does_not_flatten_a_chart_and_is_marked(tmp_path: Path, visit: Visit) -> None:
+    latencies_s = [0.03] * 200
+    latencies_s[50] = 3.0
+    samples = (
+        sampled(at_s=float(at_s), running_s=float(at_s), latency_p50_s=each, split=2.0)
+        for at_s, each in enumerate(latencies_s)
+    )
+    trace = tmp_path / "run.jsonl"
+    trace.write_text("".join(f"{json.dumps(to_fields(each))}\n" for each in samples))
+    with trace_viewer(trace) as url:
+        visit.page.goto(url)
+        visit.sees(".legend .peak:not(:empty)", "peaks up to 3.00 s")
+        latency = visit.page.locator("figure", has_text="Latency").locator("canvas")
+        # The line is far above the axis at its bottom.
+        assert latency.evaluate(LINE_HEIGHT) > 0.5
+        left, y = (plot := latency.bounding_box() or {})["x"], plot["y"]
+        visit.page.mouse.move(left + 0.6 * plot["width"], y + 20)
+        visit.page.mouse.down()
+        visit.page.mouse.move(left + 0.9 * plot["width"], y + 20, steps=4)
+        visit.page.mouse.up()
+        visit.counts(".legend .peak:not(:empty)", 0)
 
 
 def test_all_is_reached_by_keyboard(server: PageServer, tmp_path: Path, visit: Visit) -> None:

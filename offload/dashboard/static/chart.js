@@ -6,7 +6,7 @@
 /* global uPlot */
 
 import { make, makeTable, setAttribute, setRows, setText } from "./dom.js";
-import { drawnLine, paintGaps, timeAxis, valueAxis } from "./drawing.js";
+import { drawnLine, paintGaps, paintPeaks, timeAxis, usualRange, valueAxis } from "./drawing.js";
 import { clock, elapsed, isKnown } from "./format.js";
 import { colour } from "./theme.js";
 
@@ -53,6 +53,7 @@ export class Chart {
    *   for each line, where they are not the data
    * @param {object} [spec.yAxis]  options of uPlot's
    * @param {[number, number]} [spec.yRange]  if it is fixed
+   * @param {boolean} [spec.hasPeaks]  whether single ones may end above the axis
    * @param {function(number): string} [spec.showY]
    * @param {Context} context
    */
@@ -103,13 +104,14 @@ export class Chart {
     const keys = lines.map((line) => make("span", { class: keyClass(line) }));
     const items = lines.map((line, i) => make("li", {}, keys[i], `${line.label} `, values[i]));
     const when = make("span", { class: "when" });
+    const peak = make("li", { class: "peak" });
     const heading = make("h3", {}, title, " ", make("small", {}, unit));
     const caption = make(
       "figcaption",
       {},
       heading,
       when,
-      make("ul", { class: "legend" }, ...items),
+      make("ul", { class: "legend" }, ...items, peak),
     );
     const label = `Chart: ${title}, ${unit}. Its values are in the table that follows.`;
     const plot = make("div", { class: "plot", role: "img", "aria-label": label });
@@ -125,7 +127,7 @@ export class Chart {
     );
     data.addEventListener("toggle", () => this.#fillTable());
     const figure = make("figure", { class: "chart" }, caption, plot, data);
-    const parts = { figure, plot, when, values, keys, data, table };
+    const parts = { figure, plot, when, peak, values, keys, data, table };
     this.#parts = parts;
     this.#colourKeys();
     return parts;
@@ -146,8 +148,10 @@ export class Chart {
 
   #options() {
     const { live, viewport, series, now } = this.#context;
-    const { yRange, showY, yAxis, drawn } = this.#spec;
+    const { yRange, hasPeaks, showY, yAxis, drawn } = this.#spec;
     const range = () => viewport.range(series, now());
+    const full = (_, _min, max) => yRange ?? [0, max > 0 ? max * 1.1 : 1];
+    const usual = (plot, _min, max) => usualRange(plot, max);
     return {
       width: 300,
       height: this.#height,
@@ -155,7 +159,7 @@ export class Chart {
       legend: { show: false },
       scales: {
         x: { time: false, range },
-        y: { range: (_, _min, max) => yRange ?? [0, max > 0 ? max * 1.1 : 1] },
+        y: { range: hasPeaks ? usual : full },
       },
       axes: [timeAxis(live, range), { ...valueAxis(showY), ...yAxis }],
       series: [{}, ...this.#series()],
@@ -168,10 +172,17 @@ export class Chart {
       },
       hooks: {
         drawClear: [(plot) => paintGaps(plot, series)],
+        draw: hasPeaks ? [(plot) => this.#markPeaks(plot)] : [],
         setCursor: [() => this.#read()],
         setSelect: [(plot) => this.#zoom(plot)],
       },
     };
+  }
+
+  #markPeaks(plot) {
+    const highest = paintPeaks(plot);
+    const words = highest === null ? "" : `peaks up to ${this.#spec.lines[0].show(highest)}`;
+    setText(this.#parts.peak, words);
   }
 
   #zoom(plot) {

@@ -53,15 +53,25 @@ const THROUGHPUT = chartOf("Throughput", "frames per second", [
 ]);
 
 const SECOND = [
-  chartOf("Latency", "ms, of 50, 95 and 99 % of the frames", [
-    line("50 %", "latency_p50_s", { colour: "device-line", ...ms }, 1000),
-    line("95 %", "latency_p95_s", { colour: "cloud-line", dash: [7, 3], ...ms }, 1000),
-    line("99 %", "latency_p99_s", { colour: "third-line", dash: [2, 3], width: 1.5, ...ms }, 1000),
-  ]),
-  chartOf("Link", "Mbit/s sent, and what it could carry", [
-    line("sent", "sent_bytes_per_s", { colour: "device-line", ...mbit }, 8e-6),
-    line("could carry", "link_bytes_per_s", { colour: "cloud-line", dash: [7, 4], ...mbit }, 8e-6),
-  ]),
+  chartOf(
+    "Latency",
+    "ms, of 50, 95 and 99 % of the frames",
+    [
+      line("50 %", "latency_p50_s", { colour: "device-line", ...ms }, 1000),
+      line("95 %", "latency_p95_s", { colour: "cloud-line", dash: [7, 3], ...ms }, 1000),
+      line("99 %", "latency_p99_s", { colour: "third-line", dash: [2, 3], width: 1.5, ...ms }, 1000),
+    ],
+    { hasPeaks: true },
+  ),
+  chartOf(
+    "Link",
+    "sent, and what it could carry",
+    [
+      line("sent", "sent_bytes_per_s", { colour: "device-line", ...mbit }, 8e-6),
+      line("could carry", "link_bytes_per_s", { colour: "cloud-line", dash: [7, 4], ...mbit }, 8e-6),
+    ],
+    { hasPeaks: true, showY: (value) => `${value} Mbit/s`, yAxis: { size: 84 } },
+  ),
 ];
 
 const OTHERS = [

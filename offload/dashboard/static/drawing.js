@@ -2,7 +2,7 @@
 
 /* global uPlot */
 
-import { elapsed } from "./format.js";
+import { elapsed, isKnown } from "./format.js";
 import { colour } from "./theme.js";
 
 const AXIS_PX = 52;
@@ -92,6 +92,60 @@ export function paintGaps(plot, series) {
     if (right - left > 60 * devicePixelRatio) nameGap(ctx, (left + right) / 2, bbox.top);
   }
   ctx.restore();
+}
+
+// A second of 3000 ms among hundreds of 30 ms would make these a flat line: the axis ends where so
+// many of the values do, unless the highest ones are not far from there.
+const USUAL_PART = 0.97;
+const FAR = 1.5;
+
+/**
+ * @param {any} plot
+ * @param {?number} highest  of all that is shown
+ * @returns {[number, number]} the range of an axis on which single peaks may end above it
+ */
+export function usualRange(plot, highest) {
+  const [first, last] = plot.series[0].idxs;
+  const tops = plot.data.slice(1).map((column) => usualTop(column.slice(first, last + 1)));
+  const usual = Math.max(0, ...tops);
+  const top = usual > 0 && highest > FAR * usual ? usual : highest;
+  return [0, top > 0 ? top * 1.1 : 1];
+}
+
+// The newest value is always seen.
+function usualTop(values) {
+  const known = values.filter(isKnown);
+  const newest = known.at(-1) ?? 0;
+  known.sort((a, b) => a - b);
+  return Math.max(newest, known[Math.floor(USUAL_PART * (known.length - 1))] ?? 0);
+}
+
+/**
+ * Marks with arrows where there is more above the axis.
+ * @param {any} plot
+ * @returns {?number} the highest value that is above it; null if none is
+ */
+export function paintPeaks(plot) {
+  const [first, last] = plot.series[0].idxs;
+  const top = plot.scales.y.max;
+  const peaks = [];
+  for (let at = first; at <= last; at += 1) {
+    const value = Math.max(...plot.data.slice(1).map((column) => column[at] ?? 0));
+    if (value > top) peaks.push({ x: plot.valToPos(plot.data[0][at], "x", true), value });
+  }
+  const { ctx, bbox } = plot;
+  const size = 5 * devicePixelRatio;
+  ctx.save();
+  ctx.fillStyle = colour("ink");
+  for (const { x } of peaks) {
+    ctx.beginPath();
+    ctx.moveTo(x, bbox.top - size);
+    ctx.lineTo(x + size, bbox.top + size / 2);
+    ctx.lineTo(x - size, bbox.top + size / 2);
+    ctx.fill();
+  }
+  ctx.restore();
+  return peaks.length > 0 ? Math.max(...peaks.map(({ value }) => value)) : null;
 }
 
 function nameGap(ctx, x, top) {
