@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 import pytest
 
+from offload.telemetry.events import TelemetryEvent
 from offload.telemetry.form import to_fields
 from tests.browser.browsing import PageServer, Visit, device, page_server, page_url, trace_viewer
 from tests.integration.programs import cloud_server, run_client, write_app
@@ -37,6 +38,12 @@ LINE_HEIGHT: Final = """canvas => {
 }"""
 
 NOT_PINNED: Final = re.compile(r"\d of 7$")
+
+
+def write_trace(folder: Path, *events: TelemetryEvent) -> Path:
+    path = folder / "run.jsonl"
+    path.write_text("".join(f"{json.dumps(to_fields(each))}\n" for each in events))
+    return path
 
 
 @pytest.fixture
@@ -320,9 +327,7 @@ def test_a_single_peak_does_not_flatten_a_chart_and_is_marked(tmp_path: Path, vi
         sampled(at_s=float(at_s), running_s=float(at_s), latency_p50_s=each, split=2.0)
         for at_s, each in enumerate(latencies_s)
     )
-    trace = tmp_path / "run.jsonl"
-    trace.write_text("".join(f"{json.dumps(to_fields(each))}\n" for each in samples))
-    with trace_viewer(trace) as url:
+    with trace_viewer(write_trace(tmp_path, *samples)) as url:
         visit.page.goto(url)
         visit.sees(".legend .peak:not(:empty)", "peaks up to 3.00 s")
         latency = visit.page.locator("figure", has_text="Latency").locator("canvas")
@@ -334,6 +339,14 @@ def test_a_single_peak_does_not_flatten_a_chart_and_is_marked(tmp_path: Path, vi
         visit.page.mouse.move(left + 0.9 * plot["width"], y + 20, steps=4)
         visit.page.mouse.up()
         visit.counts(".legend .peak:not(:empty)", 0)
+
+
+def test_a_mean_split_between_two_is_shown_as_both(tmp_path: Path, visit: Visit) -> None:
+    with trace_viewer(
+        write_trace(tmp_path, sampled(split=1.4), sampled(at_s=2.0, split=1.4))
+    ) as url:
+        visit.page.goto(url)
+        visit.sees(".split-title", "Split 1 to 2 of 7")
 
 
 def test_all_is_reached_by_keyboard(server: PageServer, tmp_path: Path, visit: Visit) -> None:

@@ -73,10 +73,11 @@ export function percent(part) {
   return isKnown(part) ? `${number(part * 100)} %` : UNKNOWN;
 }
 
-/** @param {?number} split @returns {string} whole splits without digits after the point */
+/** @param {?number} split @returns {string} "1 to 2" where the mean is between two splits */
 export function split(split) {
   if (!isKnown(split)) return UNKNOWN;
-  return number(split, Math.abs(split - Math.round(split)) < 0.05 ? 0 : 1);
+  if (Math.abs(split - Math.round(split)) < 0.05) return number(Math.round(split));
+  return `${number(Math.floor(split))} to ${number(Math.ceil(split))}`;
 }
 
 /** @param {number} seconds @returns {string} how long ago, in words */
