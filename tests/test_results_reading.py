@@ -100,6 +100,29 @@ def test_a_line_of_either_kind_says_the_same(reader: Connection) -> None:
     assert json.loads(cells[-1]) == named["value"] == {"text": 'a "b",\nc', "seq": 1}
 
 
+@pytest.mark.parametrize(
+    ("stream", "expected"),
+    [
+        ("=1+cmd|' /C calc'!A0", "'=1+cmd|' /C calc'!A0"),
+        *((f"{first}porch", f"'{first}porch") for first in "+-@"),
+        ("porch=1", "porch=1"),
+        ("-5", "-5"),
+        ("-5+cmd", "'-5+cmd"),
+    ],
+)
+def test_no_cell_of_csv_is_a_formula(stream: str, expected: str) -> None:
+    line = csv_line((stream, 1, 0.0, 0.0, 3, pack_result("=1")))
+    ((name, *_, value),) = csv.reader(io.StringIO(line, newline=""))
+    assert name == expected
+    assert value == '"=1"'
+
+
+@pytest.mark.parametrize("value", [-5, -5.25, -1e-7])
+def test_numbers_in_csv_are_plain(value: float) -> None:
+    line = csv_line(("porch", 1, -0.5, 0.0, 3, pack_result(value)))
+    assert line == f"porch,1,-0.5,0.0,3,{value}\n"
+
+
 @pytest.mark.parametrize("value", [b"\xc1", "text", None])
 def test_a_value_that_is_damaged_is_named(value: object) -> None:
     with pytest.raises(ResultsError, match="result 7 of stream 's'"):

@@ -6,7 +6,7 @@
         newest(connection, "porch", before=None, limit=100)
 
 Arrays become nested lists, bytes base64 text, complex numbers [real, imaginary]; numbers that are
-not finite become null.
+not finite become null. In CSV a text that a spreadsheet would take for a formula has a ' in front.
 """
 
 import base64
@@ -14,6 +14,7 @@ import csv
 import io
 import json
 import math
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -26,6 +27,10 @@ from offload.results.values import unpack_result
 # Rows are fetched in batches, so that no query stays open while a pipe's reader pauses: an open one
 # would keep the server's log from being reset. Few enough, since a result may hold a picture.
 BATCH_ROWS: Final = 64
+
+# What a device calls its stream is opened in the spreadsheets of others.
+_FORMULA_STARTS: Final = ("=", "+", "-", "@")
+_NUMBER: Final = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
 
 Row = tuple[object, ...]
 
@@ -138,5 +143,12 @@ def finite(value: object) -> object:
 
 def _csv(cells: Sequence[object]) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
+    csv.writer(line, lineterminator="\n").writerow(map(_harmless, cells))
     return line.getvalue()
+
+
+def _harmless(cell: object) -> object:
+    """Return a cell that no spreadsheet runs (OWASP: CSV injection); numbers are as they are."""
+    if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) and not _NUMBER.fullmatch(cell):
+        return f"'{cell}"
+    return cell
