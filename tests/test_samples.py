@@ -1,5 +1,7 @@
 """What samples count becomes rates and parts, small enough to keep many."""
 
+import math
+
 import pytest
 
 from offload.telemetry.events import StreamSampled, TaskTotals
@@ -142,3 +144,15 @@ def test_a_sample_takes_as_much_as_it_says() -> None:
 def test_a_pipeline_of_very_many_tasks_takes_no_more_than_a_long_one() -> None:
     found = measure(sampled(task_count=1000, split_frames=(1,) * 1001), None)
     assert len(found.device_part) == MAX_TASKS
+
+
+@pytest.mark.parametrize(
+    "value",
+    [0.0, 0.1, -2.5, 1e-7, 29.97, 8388607.5, 16777217.0, 8.1e7, 1.2345678e10, math.inf, math.nan],
+)
+def test_a_column_has_each_value_as_it_is_shown(value: float) -> None:
+    samples = Samples(tasks=1)
+    samples.append(1.0, Measured(values=[value] * len(MEASURED), device_part=[value]))
+    last = samples.last
+    assert last is not None
+    assert samples.column("fps") == samples.device_part(0) == [last.value("fps")]

