@@ -60,6 +60,14 @@ def size(byte_count: float) -> str:
     return f"{byte_count:.0f} B"
 
 
+def memory(byte_count: float) -> str:
+    """Return a number of bytes of memory, in the units in which its limit is given."""
+    for unit, scale in (("GiB", 2.0**30), ("MiB", 2.0**20)):
+        if byte_count >= 0.9995 * scale:
+            return f"{_three_digits(byte_count / scale)} {unit}"
+    return f"{byte_count / 2**10:.0f} KiB"
+
+
 def duration(taken_s: float) -> str:
     """Return how long something takes that takes milliseconds or seconds."""
     return f"{1000 * taken_s:.0f} ms" if taken_s < 0.9995 else f"{_three_digits(taken_s)} s"

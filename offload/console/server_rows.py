@@ -11,9 +11,9 @@ from typing import Final
 from offload.console.figures import (
     MET_PART,
     duration,
+    memory,
     rate,
     reason_in_words,
-    size,
     split_bar,
     target_in_figures,
     verdict,
@@ -104,7 +104,7 @@ def _heading(state: ServerState) -> Line:
     text = f"{number or 'no'} device{'' if number == 1 else 's'}"
     spans = [MARGIN, Span(text=text)]
     if (server := state.server) is not None:
-        frames = f"{size(server.frame_bytes)} of {size(server.frame_limit_bytes)}"
+        frames = f"{memory(server.frame_bytes)} of {memory(server.frame_limit_bytes)}"
         for label, figure in (("CPU", f"{server.cpu_percent:.0f} %"), ("frames in memory", frames)):
             spans += [Span(text=f"   {label} ", tone=Tone.QUIET), Span(text=figure)]
     return tuple(spans)

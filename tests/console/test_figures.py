@@ -7,6 +7,7 @@ from offload.console.figures import (
     REASONS,
     clock,
     duration,
+    memory,
     rate,
     reason_in_words,
     size,
@@ -48,6 +49,20 @@ def test_a_rate_is_in_bits_with_few_digits(bytes_per_s: float, shown: str) -> No
 )
 def test_a_size_has_few_digits(byte_count: float, shown: str) -> None:
     assert size(byte_count) == shown
+
+
+@pytest.mark.parametrize(
+    ("byte_count", "shown"),
+    [
+        (0, "0 KiB"),
+        (65_548, "64 KiB"),
+        (2**20, "1.0 MiB"),
+        (2**30, "1.0 GiB"),
+        (7 * 2**40, "7168 GiB"),
+    ],
+)
+def test_memory_is_in_the_units_of_its_limit(byte_count: float, shown: str) -> None:
+    assert memory(byte_count) == shown
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def shown(
 
 def test_each_device_has_a_row_below_the_titles() -> None:
     heading, titles, first, second = shown([row("pi-2", fps=12.0), row("pi-1")])
-    assert heading == " 2 devices   CPU 42 %   frames in memory 12.1 MB of 1.1 GB"
+    assert heading == " 2 devices   CPU 42 %   frames in memory 11.5 MiB of 1.0 GiB"
     assert titles.split() == [
         *("device", "stream", "FPS", "target", "split", "link", "p95"),
         *("in", "flight", "dropped", "failed", "reason"),
@@ -40,7 +40,7 @@ def test_each_device_has_a_row_below_the_titles() -> None:
 
 
 def test_without_devices_it_says_so() -> None:
-    assert shown([]) == [" no devices   CPU 42 %   frames in memory 12.1 MB of 1.1 GB"]
+    assert shown([]) == [" no devices   CPU 42 %   frames in memory 11.5 MiB of 1.0 GiB"]
     nothing = server_lines(ServerState(rows=[], server=None), width=80, height=24, look=UNICODE)
     assert [each.text for line in nothing for each in line] == [" ", "no devices"]
 
