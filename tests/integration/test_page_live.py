@@ -103,7 +103,9 @@ def test_the_list_tells_of_devices_that_come_and_go(site: Site) -> None:
             assert row["connected"]
             program.kill()
             away = events.until("devices", lambda data: not data["rows"][0]["connected"])
-            assert away["rows"][0]["fps"] is None
+            # How it stood last.
+            assert away["rows"][0]["fps"] > 0
+            assert away["rows"][0]["target_met"] is None
 
 
 def test_only_rows_that_changed_are_said_again(site: Site) -> None:
@@ -163,7 +165,7 @@ def test_a_device_that_is_lost_and_comes_back_leaves_a_gap(site: Site) -> None:
     with device(site) as first:
         wait_until(lambda: row_of(visitor), lambda row: bool(row and row["fps"]))
         first.kill()
-        wait_for_row(visitor, connected=False, ended=False, fps=None)
+        wait_for_row(visitor, connected=False, ended=False)
     with device(site):
         wait_for_row(visitor, connected=True)
         wait_until(lambda: columns(visitor)["connected"], lambda column: column[-1] == 1.0)
