@@ -26,6 +26,9 @@ DEFAULT_MEMORY_BYTES: Final = 1024**3
 _OF_DEVICES: Final = ("source", "host", "tls", "tls_ca", "tls_cert", "tls_key")
 _OF_SERVERS: Final = ("bind", "results", "max_clients", "memory_limit")
 
+# What says how a device talks to a server, and means nothing where none is named.
+_NEED_HOST: Final = ("tls", "tls_ca", "tls_cert", "tls_key", "token_file")
+
 _EXAMPLES: Final = """examples:
   python3 -m offload.doctor --source camera:0
       this device alone: packages, camera, each task's time
@@ -92,12 +95,14 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     """
     parsed = _parser(environment).parse_args(arguments)
     _check_kind(parsed)
+    hosts = parsed.host if parsed.host is not None else environment.get("HOST", "")
+    is_alone = parsed.server or not hosts.strip()
+    if is_alone and not parsed.server:
+        _check_alone(parsed)
     check_tls(parsed)
     apps = tuple(parsed.app or [environment.get("OFFLOAD_APP") or DEFAULT_APP])
     if len(apps) > 1 and not parsed.server:
         raise ConfigurationError("--app is given several times: a device runs one")
-    hosts = parsed.host if parsed.host is not None else environment.get("HOST", "")
-    is_alone = parsed.server or not hosts.strip()
     return Options(
         is_server=parsed.server,
         json=parsed.json,
@@ -126,6 +131,15 @@ def _check_kind(parsed: argparse.Namespace) -> None:
                 f"--{option} is of a device: leave it out with --server"
                 if parsed.server
                 else f"--{option} is of a server: it goes with --server"
+            )
+
+
+def _check_alone(parsed: argparse.Namespace) -> None:
+    for name in _NEED_HOST:
+        if getattr(parsed, name) is not None:
+            option = name.replace("_", "-")
+            raise ConfigurationError(
+                f"--{option} goes with --host: without a server only the device is looked at"
             )
 
 

@@ -345,12 +345,15 @@ def test_results_that_cannot_be_stored_are_told(tmp_path: Path, url: str, why: s
         (["--server", "--source", "x"], "--source is of a device"),
         (["--results", "none"], "--results is of a server"),
         (["--app", "a", "--app", "b"], "a device runs one"),
-        (["--tls-ca", "f", "--host", "h"], "--tls"),
+        (["--tls-ca", "f", "--host", "h"], "--tls-ca goes with --tls"),
+        (["--tls"], "--tls goes with --host"),
+        (["--token-file", "f"], "--token-file goes with --host"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(
     tmp_path: Path, options: list[str], why: str
 ) -> None:
-    ended = run_doctor(tmp_path, *options)
+    ended = run_doctor(tmp_path, *options, HOST="")
     assert ended.code == 2
     assert why in ended.error
+    assert ended.out == ""
