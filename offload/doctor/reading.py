@@ -30,18 +30,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     spec, source = sys.argv[1:] if arguments is None else arguments
     try:
-        app = _load(spec, source)
-        print_lines([json.dumps(_described(app))])
+        # First as the server does: what fails after it is the source's fault, not the app's.
+        print_lines([json.dumps(_described(load_app(spec, source=None)))])
         if source != NO_SOURCE:
-            print_lines([json.dumps(_read(app))])
+            print_lines([json.dumps(_read(_load(spec, source)))])
     except OffloadError as error:
         return report_error(error)
     return 0
 
 
 def _load(spec: str, source: str) -> App:
-    if source == NO_SOURCE:
-        return load_app(spec, source=None)
     is_default = source.startswith(DEFAULT_MARK)
     return load_app(spec, source=source.removeprefix(DEFAULT_MARK), source_is_default=is_default)
 

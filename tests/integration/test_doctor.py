@@ -166,6 +166,20 @@ def test_camera_that_is_not_there_is_told_and_nothing_is_run(tmp_path: Path) -> 
     assert " tasks " not in ended.out.replace("7 tasks", "")
 
 
+def test_source_that_nobody_knows_fails_as_the_source_and_not_as_the_app(tmp_path: Path) -> None:
+    ended = run_doctor(tmp_path, "--source", "nonsense", HOST="")
+    assert ended.code == 2
+    assert found(ended, "app").startswith("ok")
+    assert found(ended, "source").startswith("failed")
+    assert "no such source or file: 'nonsense'" in found(ended, "source")
+
+
+def test_source_for_an_app_that_takes_none_fails_as_the_source(tmp_path: Path) -> None:
+    ended = run_doctor(tmp_path, "--app", numbers_app(tmp_path), "--source", "x", HOST="")
+    assert ended.code == 2
+    assert "takes no --source" in found(ended, "source")
+
+
 def test_task_that_raises_is_told(tmp_path: Path) -> None:
     text = NUMBERS.replace("return 2 * number", "raise ValueError('odd')")
     ended = run_doctor(tmp_path, "--app", write_app(tmp_path, "raising_app", text))
