@@ -30,12 +30,14 @@ class LoadedApp:
         tasks: The names of its tasks, in order.
         splits: The splits that it permits.
         fingerprint: What both ends compare.
+        on_demand: The names of the tasks that run only when somebody watches.
     """
 
     name: str
     tasks: tuple[str, ...]
     splits: tuple[int, ...]
     fingerprint: list[object]
+    on_demand: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +89,7 @@ def _app(said: dict[str, Any]) -> LoadedApp:
         tasks=tuple(said["tasks"]),
         splits=tuple(said["splits"]),
         fingerprint=said["fingerprint"],
+        on_demand=tuple(said["on_demand"]),
     )
 
 

@@ -24,13 +24,13 @@ def examine_device(options: Options, environment: Mapping[str, str], report: Rep
     seen = look_at_app(options.app, source=options.readable_source)
     report.add(seen.finding)
     gives = seen.source_finding is not None and report.add(seen.source_finding)
-    alone = _alone(options, report) if gives else None
+    alone = _alone(options, report, seen.app) if gives and seen.app is not None else None
     server = _servers(options, environment, report, seen.app)
     if alone is not None and seen.app is not None:
         _expect(options, report, seen, alone, server)
 
 
-def _alone(options: Options, report: Report) -> Alone | None:
+def _alone(options: Options, report: Report, app: LoadedApp) -> Alone | None:
     report.looks_at("each task's time")
     try:
         alone = run_alone(options.local_options())
@@ -38,7 +38,8 @@ def _alone(options: Options, report: Report) -> Alone | None:
         report.add(_of_program("tasks", error))
         return None
     times = ", ".join(f"{each.name} {1000 * each.seconds:.1f}" for each in alone.tasks)
-    report.add(ok("tasks", f"ms on this device: {times}"))
+    watched = f"; only when somebody watches: {', '.join(app.on_demand)}" if app.on_demand else ""
+    report.add(ok("tasks", f"ms on this device: {times}{watched}"))
     report.add(ok("alone", f"{alone.fps:.1f} FPS with all tasks here (client only)"))
     report.note_alone(alone.fps)
     return alone
@@ -49,7 +50,7 @@ def _servers(
 ) -> Server | None:
     """Look at token and servers, and return the first one that takes this device."""
     if not options.servers:
-        report.add(ok("server", "none given (--host): only client only was looked at"))
+        report.add(ok("server", "none named (--host): only client only is measured"))
         return None
     token = look_for_token(options.token_file, environment)
     if not report.add(token.finding):

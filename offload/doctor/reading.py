@@ -51,7 +51,7 @@ def _described(app: App) -> dict[str, object]:
         "tasks": list(pipeline.names),
         "splits": list(pipeline.splits),
         "fingerprint": pipeline.fingerprint(),
-        "forgetful": list(pipeline.forgetful),
+        "on_demand": [each.name for each in pipeline.tasks if each.on_demand],
     }
 
 

@@ -113,7 +113,7 @@ def test_checks_come_in_the_order_in_which_things_are_needed(tmp_path: Path) -> 
 def test_device_alone_is_looked_at_without_a_server(tmp_path: Path) -> None:
     ended = run_doctor(tmp_path, "--app", numbers_app(tmp_path), HOST="")
     assert ended.code == 0, ended.out
-    assert "client only" in found(ended, "server")
+    assert found(ended, "server").endswith("none named (--host): only client only is measured")
     assert ended.out.rstrip().endswith("iot_client_coordinator.py --app numbers_app")
 
 
@@ -178,6 +178,20 @@ def test_source_for_an_app_that_takes_none_fails_as_the_source(tmp_path: Path) -
     ended = run_doctor(tmp_path, "--app", numbers_app(tmp_path), "--source", "x", HOST="")
     assert ended.code == 2
     assert "takes no --source" in found(ended, "source")
+
+
+def test_task_that_runs_only_when_somebody_watches_is_told_so(tmp_path: Path) -> None:
+    text = NUMBERS.replace(
+        "@task(placement",
+        """@task(gives="drawn", on_demand=True)
+def draw(doubled):
+    return str(doubled)
+
+@task(placement""",
+    ).replace("double, Total", "double, draw, Total")
+    ended = run_doctor(tmp_path, "--app", write_app(tmp_path, "drawing_app", text), HOST="")
+    assert ended.code == 0, ended.out
+    assert found(ended, "tasks").endswith("; only when somebody watches: draw")
 
 
 def test_task_that_raises_is_told(tmp_path: Path) -> None:
