@@ -160,9 +160,9 @@ def test_clock_that_is_far_off_is_told_in_hours() -> None:
     assert found == "the server's is 2.0 h behind this machine's"
 
 
-def test_link_is_told_in_megabits() -> None:
+def test_link_is_told_as_the_live_line_does() -> None:
     measured = Measured(round_trip_s=0.012, up_bytes_per_s=2.5e6, down_bytes_per_s=1e5)
-    assert link_finding(measured).found == "20 Mbit/s up, 0.8 Mbit/s down, round trip 12.0 ms"
+    assert link_finding(measured).found == "20.0 Mbit/s up, 800 kbit/s down, round trip 12.0 ms"
 
 
 def test_link_over_which_nothing_came_is_a_failure_and_an_older_server_is_none() -> None:
@@ -192,6 +192,8 @@ def test_source_that_sets_the_pace_limits_what_is_faster() -> None:
 def test_device_that_keeps_up_alone_needs_no_server() -> None:
     found = recommend([forecast(1, 300.0)], alone_fps=60.0, pace_fps=30.0)
     assert (found.split, found.fps) == (None, 30.0)
+    # As a run shows it: no device finishes more than its source gives.
+    assert "keeps up" in recommend([forecast(1, 300.0)], alone_fps=29.5, pace_fps=30.0).why
 
 
 def test_split_that_gives_most_is_recommended_if_it_gives_more_than_the_device_alone() -> None:
@@ -205,6 +207,11 @@ def test_of_splits_that_are_equally_fast_the_one_that_costs_the_cloud_least_is_r
 ):
     forecasts = [forecast(1, 61.0), forecast(2, 60.0), forecast(3, 30.0)]
     assert recommend(forecasts, alone_fps=25.0, pace_fps=None).split == 2
+
+
+def test_no_more_is_expected_than_the_source_gives() -> None:
+    found = recommend([forecast(1, 90.0)], alone_fps=25.0, pace_fps=None, source_fps=50.0)
+    assert (found.split, found.fps) == (1, 50.0)
 
 
 def test_target_asks_for_a_little_less_than_was_reached() -> None:

@@ -49,6 +49,7 @@ class SeenApp:
         app: The app; None if it does not.
         source_finding: Whether its source gives frames; None if the app does not load, or if that
             was not asked.
+        source_fps: What the source gives by itself; None if that is not known.
         pace_fps: The rate that the source sets; None if it gives frames as fast as they are taken,
             or none.
     """
@@ -56,6 +57,7 @@ class SeenApp:
     finding: Finding
     app: LoadedApp | None = None
     source_finding: Finding | None = None
+    source_fps: float | None = None
     pace_fps: float | None = None
 
 
@@ -74,9 +76,13 @@ def look_at_app(spec: str, *, source: str, timeout_s: float = TIMEOUT_S) -> Seen
     app = _app(lines[0])
     finding = ok("app", f"{spec}: {len(app.tasks)} tasks ({', '.join(app.tasks)})")
     if len(lines) > 1:
-        source_finding = _source(lines[1])
+        fps = _fps(lines[1])
         return SeenApp(
-            finding=finding, app=app, source_finding=source_finding, pace_fps=_pace(lines[1])
+            finding=finding,
+            app=app,
+            source_finding=_source(fps, live=lines[1]["live"]),
+            source_fps=fps,
+            pace_fps=_pace(lines[1], fps),
         )
     if ran.code == 0:
         return SeenApp(finding=finding, app=app)
@@ -109,24 +115,24 @@ def _not_read(ran: Ran, timeout_s: float) -> Finding:
     return failed("source", ran.reason, exit_code=ran.code or TaskError.exit_code)
 
 
-def _source(said: dict[str, Any]) -> Finding:
-    frames, seconds = said["frames"], said["seconds"]
-    if seconds <= 0:
+def _fps(said: dict[str, Any]) -> float | None:
+    return (said["frames"] - 1) / said["seconds"] if said["seconds"] > 0 else None
+
+
+def _source(fps: float | None, *, live: bool) -> Finding:
+    if fps is None:
         return warning(
             "source", "it gave a single frame and ended", advice="is that the whole stream?"
         )
-    fps = (frames - 1) / seconds
-    kind = "live, " if said["live"] else ""
+    kind = "live, " if live else ""
     found = f"{kind}gives {fps:.1f} FPS by itself"
     if fps < SLOW_FPS:
         return warning("source", found, advice="no split can be faster")
     return ok("source", found)
 
 
-def _pace(said: dict[str, Any]) -> float | None:
+def _pace(said: dict[str, Any], fps: float | None) -> float | None:
     """Return the rate that frames come at, where they do not wait to be taken."""
     if said["rate_fps"] is not None:
         return float(said["rate_fps"])
-    if said["live"] and said["seconds"] > 0:
-        return float((said["frames"] - 1) / said["seconds"])
-    return None
+    return fps if said["live"] else None

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Final, Protocol
 
+from offload.console import figures
 from offload.doctor.findings import Finding, failed, ok, warning
 from offload.errors import SessionLost
 from offload.messages import MAX_PROBE_BYTES, PROBED, Control, Message, Probe, Probed
@@ -119,13 +120,13 @@ def link_finding(measured: Measured) -> Finding:
     if up is None:
         return failed(
             "link",
-            f"{UP_BYTES[0]} bytes did not cross within {LARGE_S:.0f} s",
+            f"{figures.size(UP_BYTES[0])} did not cross within {LARGE_S:.0f} s",
             advice="look at the network: nothing but client only would work",
             exit_code=SessionLost.exit_code,
         )
-    found = f"{_mbit(up)} up"
+    found = f"{figures.rate(up)} up"
     if down is not None:
-        found = f"{found}, {_mbit(down)} down"
+        found = f"{found}, {figures.rate(down)} down"
     return ok("link", f"{found}, round trip {_seconds(measured.round_trip_s)}")
 
 
@@ -176,11 +177,6 @@ class _Prober:
                 if answer.number == probes[-1].number:
                     return answer
         raise AssertionError("events end in an error")
-
-
-def _mbit(bytes_per_s: float) -> str:
-    mbit = 8 * bytes_per_s / 1e6
-    return f"{mbit:.0f} Mbit/s" if mbit >= 10 else f"{mbit:.2g} Mbit/s"
 
 
 def _seconds(seconds: float) -> str:

@@ -88,7 +88,9 @@ def _expect(
     elif options.servers:
         # What is missing is said; to begin without it is no advice.
         return
-    recommended = recommend(forecasts, alone_fps=alone.fps, pace_fps=seen.pace_fps)
+    recommended = recommend(
+        forecasts, alone_fps=alone.fps, pace_fps=seen.pace_fps, source_fps=seen.source_fps
+    )
     command = _command(options, recommended, server)
     report.note_recommendation(recommended, command)
     report.say(["", f"to begin ({recommended.why}):", f"  {command}"])

@@ -13,6 +13,9 @@ from offload.doctor.trying import Forecast
 # Of what was reached in a trial, a target asks for so much: pictures differ from moment to moment.
 TARGET_PART: Final = 0.85
 
+# What keeps up with a source finishes so much of what it gives: frames at the end are under way.
+KEEPS_UP: Final = 0.95
+
 # A split has to give so many times what the device alone does, to be worth a server.
 WORTH_IT: Final = 1.1
 
@@ -31,9 +34,9 @@ class Recommendation:
     why: str
 
 
-def expected_fps(fps: float, pace_fps: float | None) -> float:
-    """Return what comes of a rate where frames come at a pace."""
-    return fps if pace_fps is None else min(fps, pace_fps)
+def expected_fps(fps: float, *limits_fps: float | None) -> float:
+    """Return what comes of a rate where the source has limits, as far as they are known."""
+    return min((fps, *(each for each in limits_fps if each is not None)))
 
 
 def table(
@@ -59,7 +62,11 @@ def table(
 
 
 def recommend(
-    forecasts: Sequence[Forecast], *, alone_fps: float, pace_fps: float | None
+    forecasts: Sequence[Forecast],
+    *,
+    alone_fps: float,
+    pace_fps: float | None,
+    source_fps: float | None = None,
 ) -> Recommendation:
     """Return how to begin.
 
@@ -67,18 +74,19 @@ def recommend(
         forecasts: What splits give; none if there is no server.
         alone_fps: What the device gives alone.
         pace_fps: The rate at which frames come; None if they wait to be taken.
+        source_fps: The most that the source gives; None if that is not known.
     """
-    alone = expected_fps(alone_fps, pace_fps)
+    alone = expected_fps(alone_fps, pace_fps, source_fps)
     if not forecasts:
         return Recommendation(split=None, fps=alone, why="no server was tried")
     most = max(each.fps for each in forecasts)
     # Of those that are almost as fast, the one that leaves the cloud least to do.
     best = next(each for each in reversed(forecasts) if each.fps >= ALMOST * most)
-    if pace_fps is not None and alone_fps >= pace_fps / TARGET_PART:
+    if pace_fps is not None and alone_fps >= KEEPS_UP * pace_fps:
         return Recommendation(
             split=None, fps=alone, why="the device keeps up with its source alone"
         )
-    fps = expected_fps(best.fps, pace_fps)
+    fps = expected_fps(best.fps, pace_fps, source_fps)
     if fps < WORTH_IT * alone:
         return Recommendation(
             split=None, fps=alone, why="no split gives more than the device alone"

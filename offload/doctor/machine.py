@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from offload.console.figures import size
 from offload.doctor.findings import Finding, failed, ok, warning
 from offload.errors import ConfigurationError
 
@@ -29,7 +30,7 @@ OPENCV_BUILDS: Final = (
 COMMON_NAMES: Final = ("scheduler", "task_interface")
 
 # The device program with OpenCV and some pictures in flight takes this much.
-LEAST_DEVICE_BYTES: Final = 300 * 1024**2
+LEAST_DEVICE_BYTES: Final = 300 * 1000**2
 
 # What a server opens beside its clients: handshakes, results, its own files.
 OTHER_FILES: Final = 400
@@ -66,12 +67,12 @@ def origins() -> dict[str, str | None]:
 def check_device_machine() -> list[Finding]:
     """Look at what a device has."""
     bits = struct.calcsize("P") * 8
-    found = f"{platform.machine()}, {bits} bit, {_cores()}, {_size(_free_bytes())} of memory free"
+    found = f"{platform.machine()}, {bits} bit, {_cores()}, {size(_free_bytes())} of memory free"
     if bits < 64:
         advice = "prefer the 64-bit system: OpenCV and numpy come ready to use for it"
         return [warning("machine", found, advice=advice)]
     if _free_bytes() < LEAST_DEVICE_BYTES:
-        advice = f"the device program may take {_size(LEAST_DEVICE_BYTES)}"
+        advice = f"the device program may take {size(LEAST_DEVICE_BYTES)}"
         return [warning("machine", found, advice=advice)]
     return [ok("machine", found)]
 
@@ -86,9 +87,9 @@ def check_server_machine(*, memory_bytes: int, max_clients: int) -> list[Finding
     free, needed = _free_bytes(), max_clients + OTHER_FILES
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     findings = []
-    found = f"{_cores()}, {_size(free)} of memory free"
+    found = f"{_cores()}, {size(free)} of memory free"
     if free < memory_bytes:
-        advice = f"frames may take {_size(memory_bytes)}; give a smaller --memory-limit"
+        advice = f"frames may take {size(memory_bytes)}; give a smaller --memory-limit"
         findings.append(warning("machine", found, advice=advice))
     else:
         findings.append(ok("machine", found))
@@ -157,10 +158,6 @@ def _free_bytes() -> int:
     import psutil
 
     return int(psutil.virtual_memory().available)
-
-
-def _size(count: int) -> str:
-    return f"{count / 1024**3:.1f} GiB" if count >= 1024**3 else f"{count / 1024**2:.0f} MiB"
 
 
 _WRONG_USAGE: Final = ConfigurationError.exit_code
