@@ -72,36 +72,57 @@ def worst(findings: list[Finding]) -> Finding:
 
 
 def test_machine_with_all_packages_is_well() -> None:
-    assert worst(machine.check_python(INSTALLED, ORIGINS)).level is Level.OK
+    assert worst(machine.check_python(INSTALLED, ORIGINS, {})).level is Level.OK
 
 
 @pytest.mark.parametrize("name", ["numpy", "msgpack", "opencv-python"])
 def test_missing_package_is_named_with_the_command_that_installs_it(name: str) -> None:
     installed = {each: version for each, version in INSTALLED.items() if each != name}
-    found = worst(machine.check_python(installed, ORIGINS))
+    found = worst(machine.check_python(installed, ORIGINS, {}))
     assert (found.level, found.exit_code) == (Level.FAILED, 2)
     assert name in found.found
     assert "pip install -r requirements.txt" in found.advice
 
 
+def test_package_that_cannot_be_imported_is_named_with_why_and_the_command_that_mends_it() -> None:
+    broken = {"numpy": "ImportError: wrong ELF class"}
+    found = worst(machine.check_python(INSTALLED, ORIGINS, broken))
+    assert (found.level, found.exit_code) == (Level.FAILED, 2)
+    assert "numpy (ImportError: wrong ELF class)" in found.found
+    assert found.advice.endswith("--force-reinstall numpy")
+
+
+def test_packages_are_imported_and_not_only_looked_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "msgpack.py").write_text("raise ImportError('libmissing.so.1: no such file')")
+    (tmp_path / "imutils.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGILL)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert machine.broken_packages(["numpy", "msgpack", "imutils", "scheduler"]) == {
+        "msgpack": "ImportError: libmissing.so.1: no such file",
+        "imutils": "ended by SIGILL",
+    }
+    assert machine.broken_packages(["numpy"]) == {}
+
+
 def test_headless_opencv_serves_as_well_and_two_of_them_do_not() -> None:
     headless = {**INSTALLED, "opencv-python-headless": "5.0"}
-    found = worst(machine.check_python(headless, ORIGINS))
+    found = worst(machine.check_python(headless, ORIGINS, {}))
     assert found.level is Level.WARNING
     assert "overwrite each other's files" in found.found
     del headless["opencv-python"]
-    assert worst(machine.check_python(headless, ORIGINS)).level is Level.OK
+    assert worst(machine.check_python(headless, ORIGINS, {})).level is Level.OK
 
 
 def test_module_of_another_package_that_comes_first_is_a_failure() -> None:
     origins = {**ORIGINS, "scheduler": "/usr/lib/python3/dist-packages/scheduler/__init__.py"}
-    found = worst(machine.check_python(INSTALLED, origins))
+    found = worst(machine.check_python(INSTALLED, origins, {}))
     assert (found.level, found.exit_code) == (Level.FAILED, 2)
     assert "pip uninstall scheduler" in found.advice
 
 
 def test_package_of_the_same_name_that_does_not_come_first_yet_is_a_warning() -> None:
-    found = worst(machine.check_python({**INSTALLED, "scheduler": "0.8"}, ORIGINS))
+    found = worst(machine.check_python({**INSTALLED, "scheduler": "0.8"}, ORIGINS, {}))
     assert found.level is Level.WARNING
     assert "scheduler 0.8" in found.found
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from signal import Signals
 from typing import Final
 
 from offload.errors import LoadingError
@@ -27,9 +28,11 @@ class Ran:
 
     @property
     def reason(self) -> str:
-        """Why it failed: its last error, or the last line that it said."""
+        """Why it failed: its last error, the last line that it said, or the signal."""
         lines = [each for each in self.err.splitlines() if each.strip()]
         errors = [each.removeprefix("error: ") for each in lines if each.startswith("error: ")]
+        if not lines and self.code is not None and self.code < 0:
+            return f"ended by {Signals(-self.code).name}"
         return (errors or lines or ["it said nothing"])[-1]
 
 

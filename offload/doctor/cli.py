@@ -36,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def examine(options: Options, environment: Mapping[str, str], report: Report) -> None:
     """Look at everything that was asked for, as far as it can be looked at."""
     report.looks_at("Python and packages")
-    if not report.add(*machine.check_python(machine.installed_versions(), machine.origins())):
+    installed = machine.installed_versions()
+    broken = machine.broken_packages(installed)
+    if not report.add(*machine.check_python(installed, machine.origins(), broken)):
         # Nothing else could even be loaded, and would say so in worse words.
         return
     # Here, because these need the packages.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from offload.console.figures import size
+from offload.doctor.children import run_child
 from offload.doctor.findings import Finding, failed, ok, warning
 from offload.errors import ConfigurationError
 
@@ -26,6 +27,9 @@ OPENCV_BUILDS: Final = (
     "opencv-contrib-python-headless",
 )
 
+# Importing all of them takes a small device some seconds. One that takes longer hangs.
+IMPORT_S: Final = 20.0
+
 # Modules of ours with names that others have, too.
 COMMON_NAMES: Final = ("scheduler", "task_interface")
 
@@ -36,15 +40,18 @@ LEAST_DEVICE_BYTES: Final = 300 * 1000**2
 OTHER_FILES: Final = 400
 
 
-def check_python(installed: Mapping[str, str], origins: Mapping[str, str | None]) -> list[Finding]:
+def check_python(
+    installed: Mapping[str, str], origins: Mapping[str, str | None], broken: Mapping[str, str]
+) -> list[Finding]:
     """Look at the interpreter and at what is installed for it.
 
     Args:
         installed: Versions of the distributions that are installed, by name.
         origins: Of each of `COMMON_NAMES` the file that an import would take; None if there is
             none.
+        broken: Why distributions cannot be imported, by name.
     """
-    return [_python(), _packages(installed), *_shadowed(installed, origins)]
+    return [_python(), _packages(installed, broken), *_shadowed(installed, origins)]
 
 
 def installed_versions() -> dict[str, str]:
@@ -56,6 +63,22 @@ def installed_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def broken_packages(installed: Iterable[str]) -> dict[str, str]:
+    """Import what is installed in another process, and return why some cannot be, by name.
+
+    What its metadata promise may be built for another processor, or miss a library.
+    """
+    modules = {
+        name: "cv2" if name in OPENCV_BUILDS else name
+        for name in installed
+        if name in PACKAGES or name in OPENCV_BUILDS
+    }
+    if not modules or _import_error(*modules.values()) is None:
+        return {}
+    found = {name: _import_error(module) for name, module in modules.items()}
+    return {name: error for name, error in found.items() if error is not None}
 
 
 def origins() -> dict[str, str | None]:
@@ -111,7 +134,14 @@ def _python() -> Finding:
     return ok("python", found)
 
 
-def _packages(installed: Mapping[str, str]) -> Finding:
+def _import_error(*modules: str) -> str | None:
+    ran = run_child(["-c", f"import {', '.join(modules)}"], timeout_s=IMPORT_S)
+    if ran.code is None:
+        return f"nothing came of it within {IMPORT_S:.0f} s"
+    return ran.reason if ran.code else None
+
+
+def _packages(installed: Mapping[str, str], broken: Mapping[str, str]) -> Finding:
     builds = [name for name in OPENCV_BUILDS if name in installed]
     missing = [name for name in PACKAGES if name not in installed]
     missing += [] if builds else [OPENCV_BUILDS[0]]
@@ -120,6 +150,15 @@ def _packages(installed: Mapping[str, str]) -> Finding:
             "packages",
             f"not installed: {', '.join(missing)}",
             advice=f"{sys.executable} -m pip install -r requirements.txt",
+            exit_code=_WRONG_USAGE,
+        )
+    if broken:
+        names = " ".join(broken)
+        why = "; ".join(f"{name} ({reason})" for name, reason in broken.items())
+        return failed(
+            "packages",
+            f"installed, and cannot be imported: {why}",
+            advice=f"./run setup, or {sys.executable} -m pip install --force-reinstall {names}",
             exit_code=_WRONG_USAGE,
         )
     found = ", ".join(f"{name} {installed[name]}" for name in (*builds, *PACKAGES))
