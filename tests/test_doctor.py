@@ -105,6 +105,15 @@ def test_packages_are_imported_and_not_only_looked_up(
     assert machine.broken_packages(["numpy"]) == {}
 
 
+def test_extras_that_are_missing_are_told_with_what_installs_them_and_are_no_warning() -> None:
+    found = machine.check_extras({**INSTALLED, "starlette": "1.0", "uvicorn": "0.40"})
+    assert found.level is Level.OK
+    assert found.found == (
+        "web page (--dashboard of the server): starlette 1.0, uvicorn 0.40; "
+        "metrics (--metrics-port): prometheus-client not installed, ./run setup metrics"
+    )
+
+
 def test_headless_opencv_serves_as_well_and_two_of_them_do_not() -> None:
     headless = {**INSTALLED, "opencv-python-headless": "5.0"}
     found = worst(machine.check_python(headless, ORIGINS, {}))

@@ -41,6 +41,7 @@ def examine(options: Options, environment: Mapping[str, str], report: Report) ->
     if not report.add(*machine.check_python(installed, machine.origins(), broken)):
         # Nothing else could even be loaded, and would say so in worse words.
         return
+    report.add(machine.check_extras(installed))
     # Here, because these need the packages.
     if options.is_server:
         from offload.doctor.server import examine_server

@@ -6,6 +6,7 @@ import resource
 import struct
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +26,25 @@ OPENCV_BUILDS: Final = (
     "opencv-python-headless",
     "opencv-contrib-python",
     "opencv-contrib-python-headless",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extra:
+    """What ``./run setup NAME`` installs, and what for."""
+
+    name: str
+    serves: str
+    packages: tuple[str, ...]
+
+
+EXTRAS: Final = (
+    Extra(
+        name="dashboard",
+        serves="web page (--dashboard of the server)",
+        packages=("starlette", "uvicorn"),
+    ),
+    Extra(name="metrics", serves="metrics (--metrics-port)", packages=("prometheus-client",)),
 )
 
 # Importing all of them takes a small device some seconds. One that takes longer hangs.
@@ -54,10 +74,20 @@ def check_python(
     return [_python(), _packages(installed, broken), *_shadowed(installed, origins)]
 
 
+def check_extras(installed: Mapping[str, str]) -> Finding:
+    """Say which extras are installed; none is needed.
+
+    Args:
+        installed: As `check_python` takes it.
+    """
+    return ok("extras", "; ".join(f"{each.serves}: {_state(each, installed)}" for each in EXTRAS))
+
+
 def installed_versions() -> dict[str, str]:
-    """Return the versions of what `check_python` asks for, as far as it is installed."""
+    """Return the versions of what is asked for here, as far as it is installed."""
     found: dict[str, str] = {}
-    for name in (*PACKAGES, *OPENCV_BUILDS, *COMMON_NAMES):
+    extras = [name for each in EXTRAS for name in each.packages]
+    for name in (*PACKAGES, *OPENCV_BUILDS, *COMMON_NAMES, *extras):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -169,6 +199,13 @@ def _packages(installed: Mapping[str, str], broken: Mapping[str, str]) -> Findin
             advice=f"uninstall both, then install one of them: pip uninstall {' '.join(builds)}",
         )
     return ok("packages", found)
+
+
+def _state(extra: Extra, installed: Mapping[str, str]) -> str:
+    missing = [name for name in extra.packages if name not in installed]
+    if missing:
+        return f"{', '.join(missing)} not installed, ./run setup {extra.name}"
+    return ", ".join(f"{name} {installed[name]}" for name in extra.packages)
 
 
 def _shadowed(installed: Mapping[str, str], origins: Mapping[str, str | None]) -> Iterable[Finding]:

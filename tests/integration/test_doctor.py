@@ -100,9 +100,9 @@ def test_checks_come_in_the_order_in_which_things_are_needed(tmp_path: Path) -> 
     app = numbers_app(tmp_path)
     with cloud_server(tmp_path, "--app", app) as server:
         ended = run_doctor(tmp_path, *server.address, "--app", app)
-    checks = [line.split()[1] for line in ended.out.splitlines()[:12]]
+    checks = [line.split()[1] for line in ended.out.splitlines()[:13]]
     assert checks == [
-        *("python", "packages", "machine", "app", "source", "tasks", "alone"),
+        *("python", "packages", "extras", "machine", "app", "source", "tasks", "alone"),
         *("token", "server", "clock", "link", "splits"),
     ]
     assert "\n\nto begin (" in ended.out
