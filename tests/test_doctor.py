@@ -6,7 +6,7 @@ import pytest
 
 from offload.doctor import machine
 from offload.doctor.clock_and_link import Measured, clock_finding, link_finding
-from offload.doctor.findings import Finding, Level, exit_code, failed, line, ok, warning
+from offload.doctor.findings import Finding, Level, exit_code, failed, line, ok, verdict, warning
 from offload.doctor.forecasting import recommend, table, target
 from offload.doctor.tokens import check_server_tokens, look_for_token
 from offload.doctor.trying import Forecast
@@ -62,6 +62,25 @@ def test_exit_code_is_that_of_the_first_failure() -> None:
     ]
     assert exit_code(findings) == 77
     assert exit_code(findings[:2]) == 0
+
+
+@pytest.mark.parametrize(
+    ("findings", "said"),
+    [
+        ([ok("app", "")], "ready"),
+        ([ok("app", ""), warning("clock", "", advice="")], "works, but 1 warning: clock"),
+        (
+            [warning("clock", "", advice=""), warning("machine", "", advice="")],
+            "works, but 2 warnings: clock, machine",
+        ),
+        (
+            [warning("clock", "", advice=""), failed("token", "", exit_code=77)],
+            "not ready: token failed; do what is said there, then run this again",
+        ),
+    ],
+)
+def test_verdict_says_in_a_line_what_all_of_it_comes_to(findings: list[Finding], said: str) -> None:
+    assert verdict(findings) == said
 
 
 # Packages.

@@ -82,23 +82,21 @@ def _expect(
     options: Options, report: Report, seen: SeenApp, alone: Alone, server: Server | None
 ) -> None:
     """Say what to expect, and how to begin."""
-    forecasts: Sequence[Forecast] = ()
-    if server is not None:
-        forecasts = _survey(options, report, seen, server)
-    elif options.servers:
+    forecasts: Sequence[Forecast] | None = ()
+    if options.servers:
+        forecasts = _survey(options, report, seen, server) if server is not None else None
+    if forecasts is None:
         # What is missing is said; to begin without it is no advice.
         return
     recommended = recommend(
         forecasts, alone_fps=alone.fps, pace_fps=seen.pace_fps, source_fps=seen.source_fps
     )
-    command = _command(options, recommended, server)
-    report.note_recommendation(recommended, command)
-    report.say(["", f"to begin ({recommended.why}):", f"  {command}"])
+    report.note_recommendation(recommended, _command(options, recommended, server))
 
 
 def _survey(
     options: Options, report: Report, seen: SeenApp, server: Server
-) -> tuple[Forecast, ...]:
+) -> tuple[Forecast, ...] | None:
     assert seen.app is not None, "it runs"
     report.looks_at("what every split gives")
     try:
@@ -106,7 +104,7 @@ def _survey(
         forecasts = run_survey(given, split=seen.app.splits[-1])
     except OffloadError as error:
         report.add(_of_program("splits", error))
-        return ()
+        return None
     report.add(ok("splits", f"{len(forecasts)} tried, each for a moment, as a trial"))
     report.note_forecasts(forecasts)
     lines = table(forecasts, seen.app.tasks, pace_fps=seen.pace_fps)

@@ -3,9 +3,10 @@
 finding = failed("token", "no token", advice="give it --token-file", exit_code=77)
 line(finding)       # failed   token     no token: give it --token-file
 exit_code([finding])
+verdict([finding])  # "not ready: token failed"
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -72,6 +73,18 @@ def line(finding: Finding) -> str:
     text = f"{finding.found}: {finding.advice}" if finding.advice else finding.found
     head = f"{finding.level:<{_LEVEL_WIDTH}} {finding.check:<{_CHECK_WIDTH}}"
     return f"{head} {' '.join(text.split())}"
+
+
+def verdict(findings: Sequence[Finding]) -> str:
+    """Return in a line what all of it comes to."""
+    failing = [each.check for each in findings if each.level is Level.FAILED]
+    if failing:
+        return f"not ready: {', '.join(failing)} failed; do what is said there, then run this again"
+    warnings = [each.check for each in findings if each.level is Level.WARNING]
+    if warnings:
+        many = "1 warning" if len(warnings) == 1 else f"{len(warnings)} warnings"
+        return f"works, but {many}: {', '.join(warnings)}"
+    return "ready"
 
 
 def exit_code(findings: Iterable[Finding]) -> int:

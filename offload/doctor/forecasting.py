@@ -78,7 +78,7 @@ def recommend(
     """
     alone = expected_fps(alone_fps, pace_fps, source_fps)
     if not forecasts:
-        return Recommendation(split=None, fps=alone, why="no server was tried")
+        return Recommendation(split=None, fps=alone, why="all tasks here; no split was measured")
     most = max(each.fps for each in forecasts)
     # Of those that are almost as fast, the one that leaves the cloud least to do.
     best = next(each for each in reversed(forecasts) if each.fps >= ALMOST * most)

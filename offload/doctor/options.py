@@ -86,6 +86,19 @@ class Options:
         tls = ["--tls"] if self.tls else []
         return ["--host", server.host, "--port", str(server.port), *tls, *named]
 
+    def server_command(self) -> list[str]:
+        """Return what to type to start the server that was looked at."""
+        parts = ["python3", "cloud_server_coordinator.py"]
+        parts += [part for app in self.apps for part in ("--app", app)]
+        parts += ["--bind", self.bind] if self.bind else []
+        parts += ["--port", str(self.port), "--results", self.results]
+        parts += ["--token-file", str(self.token_file)] if self.token_file else []
+        if self.max_clients != DEFAULT_CLIENTS:
+            parts += ["--max-clients", str(self.max_clients)]
+        if self.memory_bytes != DEFAULT_MEMORY_BYTES:
+            parts += ["--memory-limit", str(self.memory_bytes)]
+        return parts
+
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     """Read the command line and the environment.

@@ -32,6 +32,7 @@ class Report:
         self._as_json = as_json
         self._findings: list[Finding] = []
         self._fields: dict[str, object] = {}
+        self._next: list[str] = []
 
     @property
     def exit_code(self) -> int:
@@ -61,9 +62,14 @@ class Report:
         self._fields["forecasts"] = [asdict(each) for each in forecasts]
 
     def note_recommendation(self, recommended: Recommendation, command: str) -> None:
-        """Keep how to begin."""
-        self._fields["command"] = command
+        """Keep how a device begins."""
         self._fields["expected_fps"] = recommended.fps
+        self.note_command(command, why=recommended.why)
+
+    def note_command(self, command: str, *, why: str) -> None:
+        """Keep what to type next."""
+        self._fields["command"] = command
+        self._next = [f"to begin ({why}):", f"  {command}"]
 
     def say(self, lines: Iterable[str]) -> None:
         """Write lines for people."""
@@ -72,9 +78,13 @@ class Report:
             print_lines(lines)
 
     def end(self) -> None:
-        """Write the object for scripts, if it was asked for."""
-        if self._as_json:
+        """Write what it all comes to, and what to type next; or the object for scripts."""
+        verdict = findings.verdict(self._findings)
+        if not self._as_json:
+            self.say(["", verdict, *self._next])
+        else:
             checks = [{**asdict(each), "level": str(each.level)} for each in self._findings]
-            whole = {"checks": checks, **self._fields, "exit_code": self.exit_code}
+            ending = {"verdict": verdict, "exit_code": self.exit_code}
+            whole = {"checks": checks, **self._fields, **ending}
             self._progress.clear()
             print_lines([json.dumps(whole, indent=2)])

@@ -1,5 +1,6 @@
 """Look at a server's machine: whether it could start there, and how quickly it stores results."""
 
+import shlex
 import statistics
 import time
 from collections.abc import Iterator, Mapping
@@ -41,6 +42,8 @@ def examine_server(options: Options, environment: Mapping[str, str], report: Rep
     report.add(check_port(options.bind, options.port))
     report.looks_at("the disk")
     report.add(check_results(options.results))
+    command = shlex.join(options.server_command())
+    report.note_command(command, why="--dashboard PORT adds the web page")
 
 
 def check_port(bind: str | None, port: int) -> Finding:

@@ -84,6 +84,7 @@ def test_doctor_forecasts_what_each_split_gives_and_says_how_to_begin(tmp_path: 
     assert {each["level"] for each in said["checks"]} == {"ok"}
     assert said["client_only_fps"] == pytest.approx(1 / 0.064, rel=ROUGHLY)
     assert said["command"].startswith("python3 iot_client_coordinator.py 2 ")
+    assert said["verdict"] == "ready"
 
 
 def test_server_keeps_nothing_of_what_the_doctor_tries(tmp_path: Path) -> None:
@@ -105,7 +106,7 @@ def test_checks_come_in_the_order_in_which_things_are_needed(tmp_path: Path) -> 
         *("python", "packages", "extras", "machine", "app", "source", "tasks", "alone"),
         *("token", "server", "clock", "link", "splits"),
     ]
-    assert "\n\nto begin (" in ended.out
+    assert "\n\nready\nto begin (" in ended.out
     # On a terminal only.
     assert ended.err == ""
 
@@ -164,6 +165,7 @@ def test_camera_that_is_not_there_is_told_and_nothing_is_run(tmp_path: Path) -> 
     assert ended.code == 2
     assert found(ended, "source").startswith("failed")
     assert " tasks " not in ended.out.replace("7 tasks", "")
+    assert ended.out.splitlines()[-1].startswith("not ready: source failed")
 
 
 def test_source_that_nobody_knows_fails_as_the_source_and_not_as_the_app(tmp_path: Path) -> None:
@@ -335,6 +337,10 @@ def test_server_machine_that_is_well_is_left_as_it_was(tmp_path: Path) -> None:
     assert ended.code == 0, ended.out
     assert "a commit is on disk after" in found(ended, "results")
     assert "first start" in found(ended, "token")
+    assert ended.out.splitlines()[-3] == "ready"
+    assert ended.out.rstrip().endswith(
+        "cloud_server_coordinator.py --app numbers_app --port 0 --results sqlite:results.db"
+    )
     assert not config.exists()
     assert {each.name for each in tmp_path.iterdir()} <= {f"{app}.py", "__pycache__"}
 
