@@ -7,9 +7,9 @@ import pytest
 from offload.doctor import machine
 from offload.doctor.clock_and_link import Measured, clock_finding, link_finding
 from offload.doctor.findings import Finding, Level, exit_code, failed, line, ok, verdict, warning
-from offload.doctor.forecasting import recommend, table, target
+from offload.doctor.forecasting import disagreement, recommend, table, target
 from offload.doctor.tokens import check_server_tokens, look_for_token
-from offload.doctor.trying import Forecast
+from offload.doctor.trying import Alone, Forecast, TaskTime
 
 ROOT = Path(__file__).parents[1]
 TASKS = ("grab", "blur", "find", "draw")
@@ -261,6 +261,39 @@ def test_of_splits_that_are_equally_fast_the_one_that_costs_the_cloud_least_is_r
 def test_no_more_is_expected_than_the_source_gives() -> None:
     found = recommend([forecast(1, 90.0)], alone_fps=25.0, pace_fps=None, source_fps=50.0)
     assert (found.split, found.fps) == (1, 50.0)
+
+
+@pytest.mark.parametrize(
+    ("tries_fps", "deepest_fps", "last_s", "part"),
+    [
+        ((100.0, 95.0), 96.0, 0.0001, 0.0),
+        ((100.0, 75.0), 96.0, 0.0001, 1 / 3),
+        # The same work again, and more of it.
+        ((100.0, 95.0), 133.0, 0.0001, 0.4),
+        # To send frames takes time.
+        ((100.0, 95.0), 60.0, 0.0001, 0.0),
+        # A frame more or less, and a source that ended too soon.
+        ((2.0, 2.6), 2.0, 0.0001, 0.0),
+        ((100.0,), 133.0, 0.0001, 0.0),
+        # What is left out there took long here.
+        ((100.0, 95.0), 133.0, 0.004, 0.0),
+    ],
+)
+def test_figures_that_should_be_the_same_and_are_not_are_noticed(
+    tries_fps: tuple[float, ...], deepest_fps: float, last_s: float, part: float
+) -> None:
+    seconds = zip(TASKS, (0.002, 0.003, 0.004, last_s), strict=True)
+    tasks = tuple(TaskTime(name=name, seconds=each) for name, each in seconds)
+    alone = Alone(tries_fps=tries_fps, tasks=tasks)
+    forecasts = [forecast(1, 500.0), forecast(3, deepest_fps)]
+    assert disagreement(alone, forecasts, TASKS, pace_fps=None) == pytest.approx(part)
+
+
+def test_forecast_above_the_pace_of_the_source_contradicts_nothing() -> None:
+    tasks = tuple(TaskTime(name=name, seconds=0.001) for name in TASKS[:3])
+    alone = Alone(tries_fps=(30.0, 29.8), tasks=tasks)
+    assert disagreement(alone, [forecast(3, 90.0)], TASKS, pace_fps=30.0) == 0
+    assert disagreement(alone, [forecast(3, 90.0)], TASKS, pace_fps=None) > 1
 
 
 def test_target_asks_for_a_little_less_than_was_reached() -> None:

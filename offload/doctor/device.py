@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from offload.doctor import machine
 from offload.doctor.apps import LoadedApp, SeenApp, look_at_app
 from offload.doctor.clock_and_link import clock_finding, link_finding
-from offload.doctor.findings import Finding, failed, failure, ok
-from offload.doctor.forecasting import Recommendation, recommend, table, target
+from offload.doctor.findings import Finding, failed, failure, ok, warning
+from offload.doctor.forecasting import Recommendation, disagreement, recommend, table, target
 from offload.doctor.options import Options
 from offload.doctor.reaching import reach
 from offload.doctor.report import Report
@@ -88,6 +88,10 @@ def _expect(
     if forecasts is None:
         # What is missing is said; to begin without it is no advice.
         return
+    assert seen.app is not None, "it runs"
+    if differ := disagreement(alone, forecasts, seen.app.tasks, pace_fps=seen.pace_fps):
+        found = f"the same work differs by {100 * differ:.0f} % from one try to the next"
+        report.add(warning("figures", found, advice="the machine is busy: run this again"))
     recommended = recommend(
         forecasts, alone_fps=alone.fps, pace_fps=seen.pace_fps, source_fps=seen.source_fps
     )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from offload.doctor.trying import Forecast
+from offload.doctor.trying import ALONE_S, Alone, Forecast
 
 # Of what was reached in a trial, a target asks for so much: pictures differ from moment to moment.
 TARGET_PART: Final = 0.85
@@ -18,6 +18,11 @@ KEEPS_UP: Final = 0.95
 
 # A split has to give so many times what the device alone does, to be worth a server.
 WORTH_IT: Final = 1.1
+
+# The same work done again gives the same within this part, and tasks that take less of a frame
+# are none to speak of.
+AGREES: Final = 0.15
+NEXT_TO_NOTHING: Final = 0.05
 
 # Splits are taken for equally fast if they differ by less.
 ALMOST: Final = 0.9
@@ -93,6 +98,37 @@ def recommend(
         )
     why = f"{fps:.1f} FPS with K = {best.split}, {alone:.1f} with all tasks here"
     return Recommendation(split=best.split, fps=fps, why=why)
+
+
+def disagreement(
+    alone: Alone, forecasts: Sequence[Forecast], tasks: Sequence[str], *, pace_fps: float | None
+) -> float:
+    """Return by which part figures differ that should be the same; 0 if they hardly do.
+
+    These are the tries with all tasks here, and a split that leaves next to nothing to the cloud:
+    it gives less, since frames have to be sent, but never more.
+
+    Args:
+        alone: What came of all tasks here.
+        forecasts: What splits give, by their splits, rising.
+        tasks: The names of all tasks.
+        pace_fps: The rate at which frames come; None if they wait to be taken.
+    """
+    least = min(alone.tries_fps)
+    if len(alone.tries_fps) == 1 or least <= 0:
+        # Too little was tried to compare it.
+        return 0.0
+    most = max(alone.tries_fps)
+    if forecasts:
+        deepest = forecasts[-1]
+        here = tasks[: deepest.split]
+        seconds = sum(each.seconds for each in alone.tasks)
+        left_s = sum(each.seconds for each in alone.tasks if each.name not in here)
+        if left_s <= NEXT_TO_NOTHING * seconds:
+            most = max(most, expected_fps(deepest.fps, pace_fps))
+    part = most / least - 1
+    # Whether a try has a frame more or less is chance.
+    return part if part > AGREES + 1 / (least * ALONE_S) else 0.0
 
 
 def target(fps: float) -> str:
