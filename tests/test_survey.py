@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from offload.device.outbox import Delivered
-from offload.device.survey import LEAST_FPS, LONGEST_S, Survey
+from offload.device.survey import LEAST_FPS, LONGEST_S, SETTLING_S, WARMING_S, Survey
 from offload.messages import Outcome, OutcomeRange
 from scheduler import (
     DeviceCosts,
@@ -23,6 +23,7 @@ class Device:
     """A device whose frames take what its split does, one after the other.
 
     ``period_s`` is what they really take by split, ``device_s`` what the timers of the tasks tell.
+    Within ``held_up_s``, from and to, they take ten times as long.
     """
 
     period_s: dict[int, float]
@@ -31,6 +32,7 @@ class Device:
     seconds_per_byte: float = 1e-7
     outcome: Outcome = Outcome.RESULT
     is_paced: bool = False
+    held_up_s: tuple[float, float] = (0.0, 0.0)
     now: float = 0.0
     tried: list[int] = field(default_factory=list)
 
@@ -52,7 +54,8 @@ class Device:
             self.tried.append(split)
         point = OperatingPoint(split=split)
         crosses = self.bytes_at[split]
-        self.now += self.period_s[split]
+        start_s, stop_s = self.held_up_s
+        self.now += self.period_s[split] * (10 if start_s <= self.now < stop_s else 1)
         scheduler.observe_device(
             DeviceCosts(
                 seq=seq,
@@ -91,6 +94,22 @@ def test_what_was_counted_says_what_a_frame_takes_of_a_device_that_limits() -> N
     found = Device({1: 0.01, 2: 0.02, 3: 0.05}).run().forecasts()
     assert {each.limit for each in found} == {"device"}
     assert [each.device_s for each in found] == pytest.approx([0.01, 0.02, 0.05], rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "held_up_s",
+    [
+        # Until the device is warm.
+        (0.0, WARMING_S + SETTLING_S),
+        # For a moment of the first split's time.
+        (2.0, 2.3),
+    ],
+)
+def test_what_holds_a_device_up_for_a_moment_changes_no_figure(
+    held_up_s: tuple[float, float],
+) -> None:
+    found = Device({1: 0.01, 2: 0.01, 3: 0.01}, held_up_s=held_up_s).run().forecasts()
+    assert [each.fps for each in found] == pytest.approx([100, 100, 100], rel=0.01)
 
 
 def test_filtered_frames_count_and_failed_ones_do_not() -> None:
