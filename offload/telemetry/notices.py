@@ -62,11 +62,6 @@ class Teller(StrEnum):
 _CONNECTED: Final = {Teller.DEVICE: "connected to", Teller.SERVER: "connected from"}
 
 
-def is_infeasible(reason: str) -> bool:
-    """Return whether a reason of the scheduler's says that the target is out of reach."""
-    return reason.startswith(_INFEASIBLE)
-
-
 def notice_of(event: TelemetryEvent, teller: Teller) -> Notice | None:
     """Return what people are told of an event, if they are.
 
@@ -132,7 +127,7 @@ def _steered(event: Steered) -> Notice:
 
 def _level_of(reason: str) -> Level:
     # Work goes on, at less than what was asked for.
-    return Level.WARNING if is_infeasible(reason) or reason == "stalled" else Level.INFO
+    return Level.WARNING if reason.startswith(_INFEASIBLE) or reason == "stalled" else Level.INFO
 
 
 def _reason(event: ReasonChanged) -> str:

@@ -14,7 +14,7 @@ from statistics import median
 from typing import Final
 
 from offload.telemetry.events import Forecast, Sampled, Steered, StreamSampled, TaskTotals
-from offload.telemetry.notices import Notice, is_infeasible
+from offload.telemetry.notices import Notice
 from offload.telemetry.samples import (
     MAX_TASKS,
     Measured,
@@ -204,7 +204,7 @@ class StreamHistory:
             cloud_s_per_frame=_value(current, "cloud_s_per_frame"),
             device_s_per_frame=_value(current, "device_s_per_frame"),
             seen_s=round(self.seen_s, 3),
-            target_met=self._is_target_met(current) if self.connected else None,
+            target_met=_is_met(fps, self._target_fps) if self.connected else None,
         )
 
     def describe(self, info: Info) -> None:
@@ -320,16 +320,6 @@ class StreamHistory:
     def _most_samples(self, most_bytes: int) -> int:
         return max(2, min(self._keeping.samples, most_bytes // self.samples.bytes_each))
 
-    def _is_target_met(self, current: Measured | None) -> bool | None:
-        fps, target_fps = _value(current, "fps"), self._target_fps
-        if fps is None or target_fps is None:
-            return None
-        # A second in which luck met a target that is out of reach does not make it met: whoever
-        # reads why the split is where it is reads the same beside it.
-        if self._reason is not None and is_infeasible(self._reason):
-            return False
-        return fps >= (1 - ON_TARGET) * target_fps
-
     def _count(self, name: str) -> int | None:
         counted = self._last or self._by_cloud
         found: int | None = getattr(counted, name, None)
@@ -349,3 +339,9 @@ def _steady(newest: Forecast, forecasts: Sequence[Sequence[Forecast]]) -> Foreca
 
 def _value(measured: Measured | None, name: str) -> float | None:
     return None if measured is None else measured.value(name)
+
+
+def _is_met(fps: float | None, target_fps: float | None) -> bool | None:
+    if fps is None or target_fps is None:
+        return None
+    return fps >= (1 - ON_TARGET) * target_fps

@@ -64,8 +64,15 @@ export function reasonSentence(row) {
   }
   const why = REASONS[row.reason]?.[1] ?? reasonWords(row.reason);
   // Whether the target is met is the row's to say, as for the state above: the scheduler's reason
-  // may be of a moment before.
-  return row.reason === "settled" && row.target_met ? `The target is met. ${why}` : why;
+  // is of what it expects, and may be of a moment before.
+  if (!row.target_met) {
+    return why;
+  }
+  const limit = row.reason?.match(/^infeasible_(\w+)$/)?.[1];
+  if (limit) {
+    return `The target is met for now, but no split is expected to hold it: the ${limit} limits it.`;
+  }
+  return row.reason === "settled" ? `The target is met. ${why}` : why;
 }
 
 /** @typedef {"lost"|"missed"|"met"|"running"|"ended"} State */
