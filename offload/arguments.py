@@ -14,7 +14,7 @@ from typing import Final, NoReturn, TypeVar
 
 from offload import __version__
 from offload.errors import ConfigurationError, OffloadError, ReportError
-from offload.logs import FORMATS, LEVELS
+from offload.logs import FORMATS, LEVELS, write_last
 from offload.messages import is_stream_name
 
 logger = logging.getLogger(__name__)
@@ -159,7 +159,7 @@ def report_error(error: OffloadError) -> int:
     """Print one line for the user, and the traceback if debugging; return the exit code."""
     if logger.isEnabledFor(logging.DEBUG):
         logger.debug("traceback", exc_info=error)
-    sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+    write_last(f"error: {' '.join(str(error).split())}\n")
     return error.exit_code
 
 
