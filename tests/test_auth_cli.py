@@ -160,7 +160,7 @@ def test_new_says_how_the_device_gets_the_token_and_the_server_is_told(
     assert f"added garden to {file}" in said.err
     assert f"python3 -m offload.auth show garden --token-file {file} > garden.token" in said.err
     assert "chmod 600 garden.token" in said.err
-    assert "kill -HUP PID" in said.err
+    assert "kill -HUP PID (pgrep -af cloud.server shows it)" in said.err
 
 
 def test_what_new_says_to_type_makes_a_file_that_a_device_takes(
@@ -259,7 +259,7 @@ def test_revoke_says_that_a_running_server_must_be_told(
     said = capsys.readouterr()
     assert said.out == ""
     assert f"removed rover from {file}" in said.err
-    assert "kill -HUP PID" in said.err
+    assert "kill -HUP PID (pgrep -af cloud.server shows it)" in said.err
 
 
 def test_the_only_token_stays_because_no_server_takes_a_file_without(

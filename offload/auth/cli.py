@@ -45,7 +45,11 @@ _EXAMPLES: Final = """examples:
   python3 -m offload.auth revoke garden
   python3 -m offload.auth self-signed certificates --host cloud.example --host 192.0.2.7
 
-A server reads its token file when it starts and when it gets SIGHUP: kill -HUP PID."""
+A server reads its token file when it starts and when it gets SIGHUP: kill -HUP PID, where
+pgrep -af cloud.server shows the PID of each."""
+
+# Both names of the program match: its file's, and its console script's.
+_TELL_SERVER: Final = "kill -HUP PID (pgrep -af cloud.server shows it)"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -131,7 +135,7 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
     elif options.command == "revoke":
         remove_token(path, options.name)
         _say(f"removed {options.name} from {path}")
-        _say("a running server goes on accepting it until it is told: kill -HUP PID")
+        _say(f"a running server goes on accepting it until it is told: {_TELL_SERVER}")
     elif options.name is None:
         table = _table(_read(path))
         _say(f"tokens in {path}:")
@@ -142,7 +146,7 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
 
 def _explain_token(token: Token, path: Path) -> None:
     _say(f"added {token.name} to {path}")
-    _say("a running server accepts it once it is told: kill -HUP PID")
+    _say(f"a running server accepts it once it is told: {_TELL_SERVER}")
     show = _command(path, "show", token.name)
     if token.role is TokenRole.OPERATOR:
         _say(f"it is an operator's: no device uses it; to see it: {show}")
