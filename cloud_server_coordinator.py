@@ -27,7 +27,7 @@ from offload.arguments import report_error, write_summary
 from offload.cloud.acknowledging import acknowledgements
 from offload.cloud.admission import Admission, allow_open_files
 from offload.cloud.device_link import Client, DeviceLink
-from offload.cloud.event_log import EventLog
+from offload.cloud.event_log import EventLog, trial_field
 from offload.cloud.frame_memory import FrameMemory
 from offload.cloud.keeping import Keeper, Keepers, kept_name
 from offload.cloud.keyed_locks import KeyedLocks
@@ -541,7 +541,8 @@ class CloudServer:
             self._forget_link(link)
         self._streams.close(stream)
         self._telemetry.look_last(stream)
-        logger.info("stream_ended", extra=stream.counts.report())
+        fields = {**stream.counts.report(), **trial_field(stream.name)}
+        logger.info("stream_ended", extra=fields)
         self._recorder.record(StreamEnded(at_s=self._recorder.now(), stream=stream.name))
 
     # The end.

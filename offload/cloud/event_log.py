@@ -2,6 +2,7 @@
 
 import logging
 
+from offload.messages import TRIAL_SUFFIX
 from offload.telemetry.events import SessionLost, SessionOpened, Steered, TelemetryEvent
 
 logger = logging.getLogger("cloud")
@@ -20,16 +21,26 @@ class EventLog:
                     "app": event.app,
                     "next_seq": event.next_seq,
                     "peer": event.peer,
+                    **trial_field(event.stream),
                 }
                 logger.info("session_opened", extra=fields)
             case SessionLost():
-                lost = {"stream": event.stream, "reason": event.reason}
+                lost = {
+                    "stream": event.stream,
+                    "reason": event.reason,
+                    **trial_field(event.stream),
+                }
                 logger.info("session_lost", extra=lost)
             case Steered():
                 _say_steered(event)
             case _:
                 # The others are of interest to machines, or said at the end.
                 pass
+
+
+def trial_field(stream: str) -> dict[str, object]:
+    """Return the field that tells a trial from a device's work; none for a stream that is kept."""
+    return {"trial": True} if stream.endswith(TRIAL_SUFFIX) else {}
 
 
 def _say_steered(event: Steered) -> None:

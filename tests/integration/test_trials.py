@@ -41,6 +41,17 @@ def test_trial_gives_its_results_and_the_store_never_hears_of_it(tmp_path: Path)
     assert streams(tmp_path / "results.db") == []
 
 
+@pytest.mark.parametrize(("options", "is_told"), [(["--trial"], True), ([], False)])
+def test_log_of_the_server_tells_trials_from_the_work_of_devices(
+    tmp_path: Path, options: list[str], is_told: bool
+) -> None:
+    app = write_app(tmp_path, "numbers_app", NUMBERS)
+    with cloud_server(tmp_path, "--app", app) as server:
+        assert run_client(tmp_path, "1", *server.address, "--app", app, *options).code == 0
+        for name in ("session_opened", "stream_ended"):
+            assert ("trial=True" in server.wait_for_line(name)) is is_told
+
+
 def test_trial_and_stream_of_one_name_do_not_meet(tmp_path: Path) -> None:
     name = write_app(tmp_path, "numbers_app", NUMBERS)
     app = RawApp.of(name, NUMBERS)
