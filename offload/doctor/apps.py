@@ -80,7 +80,7 @@ def look_at_app(spec: str, *, source: str, timeout_s: float = TIMEOUT_S) -> Seen
         return SeenApp(
             finding=finding,
             app=app,
-            source_finding=_source(fps, live=lines[1]["live"]),
+            source_finding=_source(fps, lines[1]),
             source_fps=fps,
             pace_fps=_pace(lines[1], fps),
         )
@@ -119,13 +119,15 @@ def _fps(said: dict[str, Any]) -> float | None:
     return (said["frames"] - 1) / said["seconds"] if said["seconds"] > 0 else None
 
 
-def _source(fps: float | None, *, live: bool) -> Finding:
+def _source(fps: float | None, said: dict[str, Any]) -> Finding:
     if fps is None:
         return warning(
             "source", "it gave a single frame and ended", advice="is that the whole stream?"
         )
-    kind = "live, " if live else ""
+    kind = "live, " if said["live"] else ""
     found = f"{kind}gives {fps:.1f} FPS by itself"
+    if said["rate_fps"] is not None:
+        found = f"{found}, and is paced to {said['rate_fps']:.1f}"
     if fps < SLOW_FPS:
         return warning("source", found, advice="no split can be faster")
     return ok("source", found)

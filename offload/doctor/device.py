@@ -50,7 +50,7 @@ def _servers(
 ) -> Server | None:
     """Look at token and servers, and return the first one that takes this device."""
     if not options.servers:
-        report.add(ok("server", "none named (--host): only client only is measured"))
+        report.add(ok("server", "none named (--host): nothing but client only is measured"))
         return None
     token = look_for_token(options.token_file, environment)
     if not report.add(token.finding):

@@ -114,7 +114,9 @@ def test_checks_come_in_the_order_in_which_things_are_needed(tmp_path: Path) -> 
 def test_device_alone_is_looked_at_without_a_server(tmp_path: Path) -> None:
     ended = run_doctor(tmp_path, "--app", numbers_app(tmp_path), HOST="")
     assert ended.code == 0, ended.out
-    assert found(ended, "server").endswith("none named (--host): only client only is measured")
+    assert found(ended, "server").endswith(
+        "none named (--host): nothing but client only is measured"
+    )
     assert ended.out.rstrip().endswith("iot_client_coordinator.py --app numbers_app")
 
 
@@ -174,6 +176,14 @@ def test_source_that_nobody_knows_fails_as_the_source_and_not_as_the_app(tmp_pat
     assert found(ended, "app").startswith("ok")
     assert found(ended, "source").startswith("failed")
     assert "no such source or file: 'nonsense'" in found(ended, "source")
+
+
+def test_pace_that_was_asked_for_is_told_and_nothing_above_it_is_expected(tmp_path: Path) -> None:
+    ended = run_doctor(tmp_path, "--source", "synthetic:@20", "--json", HOST="")
+    said = json.loads(ended.out)
+    (source,) = [each["found"] for each in said["checks"] if each["check"] == "source"]
+    assert source.endswith(" FPS by itself, and is paced to 20.0")
+    assert said["expected_fps"] <= 20.0
 
 
 def test_source_for_an_app_that_takes_none_fails_as_the_source(tmp_path: Path) -> None:
