@@ -1,9 +1,9 @@
 """The command ``python3 -m offload.doctor``.
 
-One line for each check goes to standard output. Exit codes: 0 if nothing failed; else that of the
-first failure, which the programs would end with: 2 wrong usage, an app or a source that cannot be
-loaded, or a port that is taken; 69 no server, 76 a server that does not fit, 77 a token that was
-refused, 1 anything else; 130 interrupted.
+One line for each check goes to standard output, then a verdict and what to type next. Exit codes: 0
+if nothing failed; else that of the first failure, which the programs would end with: 2 wrong usage,
+an app or a source that cannot be loaded, or a port that is taken; 69 no server, 76 a server that
+does not fit, 77 a token that was refused, 1 anything else; 130 interrupted.
 """
 
 import os
