@@ -2,7 +2,7 @@
 
 import logging
 
-from offload.messages import TRIAL_SUFFIX
+from offload.messages import is_trial
 from offload.telemetry.events import SessionLost, SessionOpened, Steered, TelemetryEvent
 
 logger = logging.getLogger("cloud")
@@ -40,7 +40,7 @@ class EventLog:
 
 def trial_field(stream: str) -> dict[str, object]:
     """Return the field that tells a trial from a device's work; none for a stream that is kept."""
-    return {"trial": True} if stream.endswith(TRIAL_SUFFIX) else {}
+    return {"trial": True} if is_trial(stream) else {}
 
 
 def _say_steered(event: Steered) -> None:

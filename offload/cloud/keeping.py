@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cached_property
 
 from offload.errors import AuthError
-from offload.messages import TRIAL_SUFFIX, Open, is_stream_name
+from offload.messages import TRIAL_SUFFIX, Open, is_stream_name, is_trial
 from offload.results import ResultsStore, open_results
 from offload.results.writer import Finished, ResultsWriter
 
@@ -72,7 +72,7 @@ def kept_name(opening: Open) -> str:
     """
     name = opening.stream
     if not opening.trial:
-        if name.endswith(TRIAL_SUFFIX):
+        if is_trial(name):
             raise AuthError(f"stream {name!r} is called like a trial: choose another --stream")
         return name
     if not is_stream_name(name + TRIAL_SUFFIX):

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Protocol
 
 from offload.dashboard.sources import Picture
-from offload.messages import TRIAL_SUFFIX, Change, StreamSteering
+from offload.messages import Change, StreamSteering, is_trial
 from offload.telemetry.events import SessionOpened, StreamEnded, TelemetryEvent
 from offload.telemetry.history import History
 
@@ -49,7 +49,7 @@ class LiveSource:
             self._note_owner(event.stream)
         self.history.note(event)
         # Of a trial nothing is kept: else each look of the doctor's would stay in the list.
-        if isinstance(event, StreamEnded) and event.stream.endswith(TRIAL_SUFFIX):
+        if isinstance(event, StreamEnded) and is_trial(event.stream):
             self.history.forget(event.stream)
 
     def owner(self, stream: str) -> str | None:

@@ -53,6 +53,7 @@ from offload.messages.opening import (
     Proof,
     Welcome,
     is_stream_name,
+    is_trial,
 )
 from offload.messages.outcomes import MAX_RANGES, Outcome, OutcomeRange, extend_ranges
 from offload.messages.probing import MAX_PROBE_BYTES, PROBE, PROBED, Probe, Probed
@@ -135,6 +136,7 @@ __all__ = [
     "decode_message",
     "extend_ranges",
     "is_stream_name",
+    "is_trial",
     "text",
 ]
 

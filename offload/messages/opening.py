@@ -22,6 +22,11 @@ from offload.messages.outcomes import OutcomeRange, read_ranges
 TRIAL_SUFFIX: Final = " (trial)"
 
 
+def is_trial(stream: str) -> bool:
+    """Return whether the server calls a trial so; no stream that is kept has such a name."""
+    return stream.endswith(TRIAL_SUFFIX)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
     """Device to cloud, first: who speaks which protocol, and which token it knows."""
