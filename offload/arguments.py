@@ -39,9 +39,9 @@ class Parser(argparse.ArgumentParser):
         raise ConfigurationError(f"{message}; see --help")
 
 
-def add_common_options(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
+def add_common_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that both programs have."""
-    add_access_options(parser, environment)
+    add_access_options(parser)
     parser.add_argument(
         "--summary",
         metavar="F",
@@ -55,7 +55,7 @@ def add_common_options(parser: argparse.ArgumentParser, environment: Mapping[str
     parser.add_argument("--version", action="version", version=f"task-offload {__version__}")
 
 
-def add_access_options(parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
+def add_access_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say where the server is on its machine, and who asks."""
     parser.add_argument(
         "--token-file",
@@ -67,18 +67,19 @@ def add_access_options(parser: argparse.ArgumentParser, environment: Mapping[str
     parser.add_argument(
         "--port",
         type=port,
-        default=port_from(environment),
         metavar="P",
         help="port of the cloud server (env PORT; default: 8089)",
     )
 
 
-def port_from(environment: Mapping[str, str]) -> int:
-    """Return the port that ``PORT`` names, or the default.
+def port_from(chosen: int | None, environment: Mapping[str, str]) -> int:
+    """Return the port that was chosen, else the one that ``PORT`` names, else the default.
 
     Raises:
-        ConfigurationError: It is no port.
+        ConfigurationError: What ``PORT`` names is no port.
     """
+    if chosen is not None:
+        return chosen
     try:
         return port(environment.get("PORT") or "8089")
     except argparse.ArgumentTypeError as error:

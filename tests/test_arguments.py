@@ -22,9 +22,9 @@ from offload.arguments import (
 from offload.errors import AuthError, ConfigurationError
 
 
-def parse(*arguments: str, **environment: str) -> argparse.Namespace:
+def parse(*arguments: str) -> argparse.Namespace:
     parser = Parser(prog="program")
-    add_common_options(parser, environment)
+    add_common_options(parser)
     return parser.parse_args(arguments)
 
 
@@ -34,14 +34,14 @@ def test_wrong_usage_is_one_error_that_points_to_the_help() -> None:
 
 
 def test_the_port_comes_from_the_option_then_the_environment_then_the_default() -> None:
-    assert parse("--port", "7", PORT="9").port == 7
-    assert parse(PORT="9").port == 9
-    assert parse(PORT="").port == parse().port == 8089
+    assert port_from(parse("--port", "7").port, {"PORT": "9"}) == 7
+    assert port_from(parse().port, {"PORT": "9"}) == 9
+    assert port_from(parse().port, {"PORT": ""}) == port_from(parse().port, {}) == 8089
 
 
 def test_a_wrong_port_in_the_environment_names_the_variable() -> None:
     with pytest.raises(ConfigurationError, match="environment variable PORT: 'x' is not a port"):
-        port_from({"PORT": "x"})
+        port_from(None, {"PORT": "x"})
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from offload.arguments import Parser, add_common_options, count, positive, size
+from offload.arguments import Parser, add_common_options, count, port_from, positive, size
 from offload.errors import ConfigurationError
 from offload.logs import set_up_logs
 from offload.places import METRICS_HELP, Place, read_place
@@ -83,7 +83,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     return Options(
         apps=tuple(parsed.app or [environment.get("OFFLOAD_APP") or DEFAULT_APP]),
         bind=parsed.bind,
-        port=parsed.port,
+        port=port_from(parsed.port, environment),
         results=parsed.results,
         workers=parsed.workers,
         watch_fps=parsed.watch,
@@ -111,7 +111,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     _add_views(parser)
     _add_access(parser)
     _add_limits(parser)
-    add_common_options(parser, environment)
+    add_common_options(parser)
     return parser
 
 

@@ -19,6 +19,7 @@ from offload.arguments import (
     Parser,
     add_access_options,
     count,
+    port_from,
     positive,
     print_lines,
     report_error,
@@ -99,11 +100,11 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     Raises:
         ConfigurationError: They contradict themselves or each other.
     """
-    parsed = _parser(environment).parse_args(arguments)
+    parsed = _parser().parse_args(arguments)
     check_tls(parsed)
     hosts = parsed.host if parsed.host is not None else environment.get("HOST", "")
     return Options(
-        servers=read_servers(hosts, parsed.port),
+        servers=read_servers(hosts, port_from(parsed.port, environment)),
         token_file=parsed.token_file,
         tls=bool(parsed.tls),
         tls_ca=parsed.tls_ca,
@@ -170,7 +171,7 @@ def _split(text: str) -> int:
     return split
 
 
-def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
+def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python3 -m offload.control",
         description="Show the streams that are connected to a server, and steer their devices.",
@@ -178,7 +179,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_host_option(parser)
-    add_access_options(parser, environment)
+    add_access_options(parser)
     add_tls_options(parser)
     parser.add_argument(
         "--stream", type=stream_name, metavar="ID", help="this one only (default: all)"

@@ -19,6 +19,7 @@ from offload.arguments import (
     count,
     one_of,
     path,
+    port_from,
     positive,
     size,
     stream_name,
@@ -60,6 +61,7 @@ EXAMPLES: Final = """examples:
 _NEED_K: Final = (
     *(
         "host",
+        "port",
         "window",
         "max_latency",
         "encoding",
@@ -142,7 +144,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
             )
         _check_companions(parsed)
         hosts = parsed.host if parsed.host is not None else environment.get("HOST", "")
-        servers = read_servers(hosts, parsed.port)
+        servers = read_servers(hosts, port_from(parsed.port, environment))
     return Options(
         mode=mode,
         split=parsed.k,
@@ -286,7 +288,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         "live line takes their place",
     )
     add("--metrics-port", type=read_place, metavar="[ADDR:]P", help=METRICS_HELP)
-    add_common_options(parser, environment)
+    add_common_options(parser)
     return parser
 
 

@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from offload.doctor import machine
 from offload.doctor.apps import LoadedApp, SeenApp, look_at_app
 from offload.doctor.clock_and_link import clock_finding, link_finding
-from offload.doctor.findings import Finding, failed, failure, ok, warning
+from offload.doctor.findings import (
+    Finding,
+    as_warning,
+    exit_code,
+    failed,
+    failure,
+    ok,
+    warning,
+)
 from offload.doctor.forecasting import Recommendation, disagreement, recommend, table, target
 from offload.doctor.options import Options
 from offload.doctor.reaching import reach
@@ -62,20 +70,23 @@ def _servers(
         return None
     if app is None:
         return None
-    found = [each for each in options.servers if _takes_us(each, secure, token, app, report)]
-    return found[0] if found else None
+    seen = {}
+    for each in options.servers:
+        report.looks_at(f"server {each.host}, clock and link")
+        seen[each] = _look_at(each, secure, token, app)
+    well = [each for each in seen if exit_code(seen[each]) == 0]
+    for found in seen.values():
+        # A device goes on to the next server of its list, whatever one of them says.
+        report.add(*(as_warning(each) if well else each for each in found))
+    return well[0] if well else None
 
 
-def _takes_us(
-    server: Server, secure: Secure, token: SeenToken, app: LoadedApp, report: Report
-) -> bool:
-    report.looks_at(f"server {server.host}, clock and link")
+def _look_at(server: Server, secure: Secure, token: SeenToken, app: LoadedApp) -> Sequence[Finding]:
     reached = reach(server, secure=secure, token=token.token, app=app)
-    is_well = report.add(reached.finding)
-    if reached.measured is not None:
-        report.add(clock_finding(reached.measured))
-        is_well = report.add(link_finding(reached.measured)) and is_well
-    return is_well
+    measured = reached.measured
+    if measured is None:
+        return [reached.finding]
+    return [reached.finding, clock_finding(measured), link_finding(measured)]
 
 
 def _expect(
@@ -95,7 +106,7 @@ def _expect(
     recommended = recommend(
         forecasts, alone_fps=alone.fps, pace_fps=seen.pace_fps, source_fps=seen.source_fps
     )
-    report.note_recommendation(recommended, _command(options, recommended, server))
+    report.note_recommendation(recommended, _command(options, recommended))
 
 
 def _survey(
@@ -104,7 +115,7 @@ def _survey(
     assert seen.app is not None, "it runs"
     report.looks_at("what every split gives")
     try:
-        given = [*options.local_options(), *options.server_options(server)]
+        given = [*options.local_options(), *options.server_options([server])]
         forecasts = run_survey(given, split=seen.app.splits[-1])
     except OffloadError as error:
         report.add(_of_program("splits", error))
@@ -121,9 +132,9 @@ def _of_program(check: str, error: OffloadError) -> Finding:
     return failed(check, str(error), exit_code=code)
 
 
-def _command(options: Options, recommended: Recommendation, server: Server | None) -> str:
+def _command(options: Options, recommended: Recommendation) -> str:
     parts = ["python3", "iot_client_coordinator.py"]
-    if recommended.split is not None and server is not None:
+    if recommended.split is not None:
         parts += [str(recommended.split), target(recommended.fps)]
-        parts += options.server_options(server)
+        parts += options.server_options(options.servers)
     return shlex.join([*parts, *options.local_options()])

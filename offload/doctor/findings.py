@@ -7,7 +7,7 @@ verdict([finding])  # "not ready: token failed"
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -61,6 +61,13 @@ def warning(check: str, found: str, *, advice: str) -> Finding:
 def failed(check: str, found: str, *, advice: str = "", exit_code: int) -> Finding:
     """Return a finding with which nothing works."""
     return Finding(check=check, level=Level.FAILED, found=found, advice=advice, exit_code=exit_code)
+
+
+def as_warning(finding: Finding) -> Finding:
+    """Return a finding that does not fail: something else makes up for what it says."""
+    if finding.level is not Level.FAILED:
+        return finding
+    return replace(finding, level=Level.WARNING, exit_code=0)
 
 
 def failure(check: str, error: OffloadError, *, advice: str = "") -> Finding:

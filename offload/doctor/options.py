@@ -1,7 +1,7 @@
 """The command line of ``python3 -m offload.doctor``.
 
 options = parse(sys.argv[1:], os.environ)
-options.local_options(), options.server_options(server)     # what the device program is given
+options.local_options(), options.server_options(servers)    # what the device program is given
 """
 
 import argparse
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from offload import __version__
-from offload.arguments import Parser, add_access_options, count, size
+from offload.arguments import Parser, add_access_options, count, port_from, size
 from offload.doctor.reading import DEFAULT_MARK
 from offload.errors import ConfigurationError
 from offload.servers import Server, add_host_option, add_tls_options, check_tls, read_servers
@@ -27,7 +27,7 @@ _OF_DEVICES: Final = ("source", "host", "tls", "tls_ca", "tls_cert", "tls_key")
 _OF_SERVERS: Final = ("bind", "results", "max_clients", "memory_limit")
 
 # What says how a device talks to a server, and means nothing where none is named.
-_NEED_HOST: Final = ("tls", "tls_ca", "tls_cert", "tls_key", "token_file")
+_NEED_HOST: Final = ("port", "tls", "tls_ca", "tls_cert", "tls_key", "token_file")
 
 _EXAMPLES: Final = """examples:
   python3 -m offload.doctor --source camera:0
@@ -74,8 +74,8 @@ class Options:
         source = [] if self.source is None else ["--source", self.source]
         return ["--app", self.app, *source]
 
-    def server_options(self, server: Server) -> list[str]:
-        """Return what it is given on top for a run with a server."""
+    def server_options(self, servers: Sequence[Server]) -> list[str]:
+        """Return what it is given on top for a run with a server, the first that takes it."""
         files = {
             "--token-file": self.token_file,
             "--tls-ca": self.tls_ca,
@@ -84,7 +84,8 @@ class Options:
         }
         named = [part for name, file in files.items() if file for part in (name, str(file))]
         tls = ["--tls"] if self.tls else []
-        return ["--host", server.host, "--port", str(server.port), *tls, *named]
+        hosts = ",".join(each.host for each in servers)
+        return ["--host", hosts, "--port", str(self.port), *tls, *named]
 
     def server_command(self) -> list[str]:
         """Return what to type to start the server that was looked at."""
@@ -106,13 +107,14 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     Raises:
         ConfigurationError: They contradict themselves or each other.
     """
-    parsed = _parser(environment).parse_args(arguments)
+    parsed = _parser().parse_args(arguments)
     _check_kind(parsed)
     hosts = parsed.host if parsed.host is not None else environment.get("HOST", "")
     is_alone = parsed.server or not hosts.strip()
     if is_alone and not parsed.server:
         _check_alone(parsed)
     check_tls(parsed)
+    port = port_from(parsed.port, environment)
     apps = tuple(parsed.app or [environment.get("OFFLOAD_APP") or DEFAULT_APP])
     if len(apps) > 1 and not parsed.server:
         raise ConfigurationError("--app is given several times: a device runs one")
@@ -121,8 +123,8 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         json=parsed.json,
         apps=apps,
         source=parsed.source or environment.get("OFFLOAD_SOURCE") or None,
-        servers=() if is_alone else read_servers(hosts, parsed.port),
-        port=parsed.port,
+        servers=() if is_alone else read_servers(hosts, port),
+        port=port,
         token_file=parsed.token_file,
         tls=bool(parsed.tls),
         tls_ca=parsed.tls_ca,
@@ -156,7 +158,7 @@ def _check_alone(parsed: argparse.Namespace) -> None:
             )
 
 
-def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
+def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python3 -m offload.doctor",
         description="Look at a device or a server before its first run, and say what to expect.",
@@ -179,7 +181,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         help=f"as of the device program (env OFFLOAD_SOURCE; default: {DEFAULT_SOURCE})",
     )
     add_host_option(parser)
-    add_access_options(parser, environment)
+    add_access_options(parser)
     add_tls_options(parser)
     add("--bind", metavar="ADDR", help="server: address to listen on (env BIND; default: all)")
     add(

@@ -104,6 +104,7 @@ def refused(
         (("3", "20", "1", *HERE), "unrecognized arguments: 1"),
         (("3",), "no cloud address"),
         (HERE, "--host goes with K"),
+        (("--port", "9"), "--port goes with K"),
         (("3", "--host", "127.0.0.1", "--port", "65536"), "'65536'"),
         (("3", "--host", "127.0.0.1", "--port", "0"), "port is 0"),
         (("3", "--host", "127.0.0.1:8089"), "give the port by --port"),

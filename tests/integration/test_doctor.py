@@ -38,6 +38,8 @@ pytestmark = pytest.mark.integration
 ANY_SOURCE: Final = f"{DEFAULT_MARK}synthetic"
 # `test_surveys` compares with what is reached at the same time.
 ROUGHLY: Final = 0.3
+# An address of this machine at which nobody listens.
+DEAD: Final = "127.0.0.99"
 TOKEN: Final = Token(name="default", secret=b"correct-horse-battery")
 
 
@@ -244,6 +246,19 @@ def test_without_a_server_the_device_is_looked_at_and_the_server_is_missed(tmp_p
     assert "connection refused: is the server running" in found(ended, "server")
     assert found(ended, "alone").startswith("ok")
     assert "to begin" not in ended.out
+
+
+def test_dead_server_of_a_list_is_a_warning_where_another_takes_the_device(tmp_path: Path) -> None:
+    app = numbers_app(tmp_path)
+    with cloud_server(tmp_path, "--app", app) as server:
+        hosts = f"{DEAD},{FIRST}"
+        ended = run_doctor(tmp_path, "--host", hosts, "--port", str(server.port), "--app", app)
+    dead, well = (line for line in ended.out.splitlines() if line.split()[1:2] == ["server"])
+    assert dead.startswith("warning")
+    assert f"{DEAD}:{server.port}: connection refused" in dead
+    assert well.startswith("ok")
+    assert ended.code == 0
+    assert "works, but 1 warning: server" in ended.out
 
 
 def test_name_that_nobody_knows_is_no_server() -> None:
