@@ -218,3 +218,12 @@ def test_page_benchmark_measures_many_devices_and_a_paced_one(tmp_path: Path) ->
     found = run_benchmark("page", tmp_path, shows="one device is open")["contenders"]
     assert found["many devices, the list is open"]["server_ms"]["median"] > 0
     assert found["one at 60 FPS, one device is open"]["pictures"]["median"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_doctor_benchmark_holds_each_forecast_against_what_is_reached(tmp_path: Path) -> None:
+    report = run_benchmark("doctor", tmp_path, shows="this machine, K = 6")
+    figures = report["contenders"]["this machine, alone"]
+    ratio = figures["forecast"]["median"] / figures["reached"]["median"]
+    assert report["ratios"]["this machine, alone"]["median"] == pytest.approx(ratio)

@@ -23,7 +23,7 @@ class Device:
     """A device whose frames take what its split does, one after the other.
 
     ``period_s`` is what they really take by split, ``device_s`` what the timers of the tasks tell.
-    Within ``held_up_s``, from and to, they take ten times as long.
+    Until ``cold_s`` they take ten times as long.
     """
 
     period_s: dict[int, float]
@@ -32,7 +32,7 @@ class Device:
     seconds_per_byte: float = 1e-7
     outcome: Outcome = Outcome.RESULT
     is_paced: bool = False
-    held_up_s: tuple[float, float] = (0.0, 0.0)
+    cold_s: float = 0.0
     now: float = 0.0
     tried: list[int] = field(default_factory=list)
 
@@ -54,8 +54,7 @@ class Device:
             self.tried.append(split)
         point = OperatingPoint(split=split)
         crosses = self.bytes_at[split]
-        start_s, stop_s = self.held_up_s
-        self.now += self.period_s[split] * (10 if start_s <= self.now < stop_s else 1)
+        self.now += self.period_s[split] * (10 if self.now < self.cold_s else 1)
         scheduler.observe_device(
             DeviceCosts(
                 seq=seq,
@@ -96,19 +95,9 @@ def test_what_was_counted_says_what_a_frame_takes_of_a_device_that_limits() -> N
     assert [each.device_s for each in found] == pytest.approx([0.01, 0.02, 0.05], rel=0.01)
 
 
-@pytest.mark.parametrize(
-    "held_up_s",
-    [
-        # Until the device is warm.
-        (0.0, WARMING_S + SETTLING_S),
-        # For a moment of the first split's time.
-        (2.0, 2.3),
-    ],
-)
-def test_what_holds_a_device_up_for_a_moment_changes_no_figure(
-    held_up_s: tuple[float, float],
-) -> None:
-    found = Device({1: 0.01, 2: 0.01, 3: 0.01}, held_up_s=held_up_s).run().forecasts()
+def test_device_that_is_slow_until_it_is_warm_changes_no_figure() -> None:
+    cold_s = WARMING_S + SETTLING_S
+    found = Device({1: 0.01, 2: 0.01, 3: 0.01}, cold_s=cold_s).run().forecasts()
     assert [each.fps for each in found] == pytest.approx([100, 100, 100], rel=0.01)
 
 

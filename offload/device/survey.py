@@ -10,8 +10,7 @@ The deepest split comes first: what crosses there is small mostly, and waits in 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from statistics import median
+from dataclasses import dataclass, replace
 from typing import Final
 
 from offload.device.outbox import Delivered
@@ -28,12 +27,6 @@ SETTLING_S: Final = 0.5
 # Then frames are counted for so long, and until there are so many: their rate is known well enough.
 COUNTED_S: Final = 2.0
 COUNTED_FRAMES: Final = 6
-
-# Of quick splits the rate of the median window counts: what holds a machine up for a moment holds
-# up a window or two. A window lasts so long, and until it has so many frames.
-WINDOW_S: Final = 0.3
-WINDOW_FRAMES: Final = 10
-LEAST_WINDOWS: Final = 3
 
 # A visit ends after so long in any case. What it counted up to there is believed if there are as
 # many frames: they come from a queue, one every so often. Without any it may last twice as long.
@@ -56,32 +49,22 @@ class _Visit:
     first_s: float | None = None
     last_s: float = 0.0
     frames: int = 0
-    windows_fps: list[float] = field(default_factory=list)
-    # Where the present window began, and what had been counted by then.
-    window_s: float = 0.0
-    window_frames: int = 0
 
     @property
     def fps(self) -> float | None:
         """Frames per second; None if there are too few to say."""
         if self.first_s is None or self.frames < LEAST_FRAMES or self.last_s <= self.first_s:
             return None
-        if len(self.windows_fps) >= LEAST_WINDOWS:
-            return median(self.windows_fps)
         return self.frames / (self.last_s - self.first_s)
 
     def add(self, finished_s: float, frames: int) -> None:
         """Count frames that were finished together."""
         if self.first_s is None:
             if finished_s >= self.began_s + SETTLING_S:
-                self.first_s = self.last_s = self.window_s = finished_s
+                self.first_s = self.last_s = finished_s
             return
         self.last_s = finished_s
         self.frames += frames
-        seconds, counted = finished_s - self.window_s, self.frames - self.window_frames
-        if seconds >= WINDOW_S and counted >= WINDOW_FRAMES:
-            self.windows_fps.append(counted / seconds)
-            self.window_s, self.window_frames = finished_s, self.frames
 
     def is_over(self, now: float) -> bool:
         """Return whether enough is known, or cannot be had."""
