@@ -106,7 +106,9 @@ def positive(text: str) -> float:
 def stream_name(text: str) -> str:
     """Read the name of a stream."""
     if not is_stream_name(text):
-        raise argparse.ArgumentTypeError("a stream's name has 1 to 128 printable characters")
+        raise argparse.ArgumentTypeError(
+            "a stream's name has 1 to 128 printable characters, and is neither . nor .."
+        )
     return text
 
 

@@ -70,7 +70,7 @@ WRONG: Mapping[str, Mapping[str, Sequence[object]]] = {
     "open": {
         "app": NO_TEXT,
         "fingerprint": [*NO_LIST, [TOO_DEEP], [{b"name": "grab"}], [{"a": {1: 2}}]],
-        "stream": [*NO_TEXT, "", "a" * 129, "two\nlines", "\x1b[2J", "\ud800"],
+        "stream": [*NO_TEXT, "", "a" * 129, "two\nlines", "\x1b[2J", "\ud800", ".", ".."],
         "device": NO_TEXT,
         "position": NO_SEQ,
     },
@@ -215,8 +215,9 @@ def test_a_refusal_with_an_unknown_code_is_kept() -> None:
     assert again(Refusal(code="later", reason="why")) == Refusal(code="later", reason="why")
 
 
-def test_a_stream_name_may_have_128_characters_and_any_script() -> None:
-    opening = Open(app="a", fingerprint=[], stream="ä" * 127 + "球", device="pi")
+@pytest.mark.parametrize("name", ["ä" * 127 + "球", "...", "../", ". ", ".a"])
+def test_a_stream_name_may_have_128_characters_of_any_kind(name: str) -> None:
+    opening = Open(app="a", fingerprint=[], stream=name, device="pi")
     assert again(opening) == opening
 
 

@@ -133,7 +133,9 @@ class Open:
         """Read what `fields` wrote."""
         stream = read_text(fields, "stream")
         if not is_stream_name(stream):
-            raise RemoteProtocolError("stream name is not 1 to 128 printable characters")
+            raise RemoteProtocolError(
+                "stream name is not 1 to 128 printable characters, or is . or .."
+            )
         return cls(
             app=read_text(fields, "app"),
             fingerprint=check_depth(read_list(fields, "fingerprint"), "fingerprint"),
@@ -186,5 +188,6 @@ class Welcome:
 
 
 def is_stream_name(name: str) -> bool:
-    """Return whether ``name`` can be a stream's: it stands in logs, tables and file names."""
-    return 1 <= len(name) <= 128 and name.isprintable()
+    """Return whether ``name`` can be a stream's: it stands in logs, tables, addresses of pages."""
+    # A browser takes "." and ".." in an address for folders, however they are written.
+    return 1 <= len(name) <= 128 and name.isprintable() and name not in (".", "..")

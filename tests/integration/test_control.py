@@ -384,6 +384,7 @@ def test_the_command_line_says_what_to_ask(
         (("--host", "h", "--pin", "0"), "'0' is not a whole number of at least 1"),
         (("--host", "h", "--pin", "1", "--release"), "not allowed with"),
         (("--host", "h", "--stream", ""), "a stream's name has 1 to 128"),
+        (("--host", "h", "--stream", ".."), "and is neither . nor .."),
         (("--host", "h", "--tls-ca", "ca.pem"), "--tls-ca goes with --tls"),
         (("--host", "h", "--port", "0"), "port is 0"),
         (("--host", "h", "--token-file", "none"), "token file none does not exist"),

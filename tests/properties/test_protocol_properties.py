@@ -48,6 +48,7 @@ from offload.messages import (
     SteeringState,
     TaskTime,
     Welcome,
+    is_stream_name,
     text,
 )
 from offload.session import CloudSession, DeviceSession, OperatorSession
@@ -115,7 +116,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
         Open,
         app=texts,
         fingerprint=st.lists(st.dictionaries(texts, texts | st.lists(texts), max_size=3)),
-        stream=st.text(min_size=1, max_size=128).filter(str.isprintable),
+        stream=st.text(min_size=1, max_size=128).filter(is_stream_name),
         device=reasons,
         position=seqs,
     ),
