@@ -1,9 +1,14 @@
-"""Whose streams a server's page shows, though names are given again."""
+"""Which streams a server's page shows, and whose, though names are given again."""
+
+from collections.abc import Callable
+
+import pytest
 
 from offload.dashboard.live import LiveSource
-from offload.telemetry.events import StreamEnded
+from offload.telemetry.events import TelemetryEvent
 from offload.telemetry.history import History
-from tests.test_history import lost, opened
+from tests.metrics.events import server_sampled
+from tests.test_history import ended, lost, opened
 
 
 class Owners:
@@ -49,13 +54,18 @@ def test_the_owners_of_streams_that_are_forgotten_are_forgotten() -> None:
     assert [source.owner(each) for each in names].count("porch") <= 2
 
 
-def test_a_trial_is_shown_while_it_lasts() -> None:
-    names = ("s", "s (trial)")
+@pytest.mark.parametrize("last", [lost, ended])
+def test_a_trial_is_shown_until_the_server_has_forgotten_it(
+    last: Callable[..., TelemetryEvent],
+) -> None:
+    names = ["s", "s (trial)"]
     owners = Owners(**dict.fromkeys(names, "porch"))
     source = LiveSource(owners, title="", history=History(), results=None)  # type: ignore[arg-type]
     for name in names:
         source.note(opened(stream=name))
-    assert [each.info.stream for each in source.history.streams()] == list(names)
-    for name in names:
-        source.note(StreamEnded(at_s=1.0, stream=name))
+        source.note(last(1.0, stream=name))
+    source.note(server_sampled(at_s=2.0))
+    assert [each.info.stream for each in source.history.streams()] == names
+    owners.of.clear()
+    source.note(server_sampled(at_s=3.0))
     assert [each.info.stream for each in source.history.streams()] == ["s"]

@@ -1,13 +1,19 @@
 """Which streams a server keeps in memory, and what it counts of them."""
 
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 
 import pytest
 
-from offload.cloud.report import Tally
+from offload.cloud.frame_memory import FrameMemory
+from offload.cloud.report import StreamCounts, Tally
+from offload.cloud.stream import Stream
 from offload.cloud.stream_table import StreamTable
+from offload.executors.threads import Lane
+from offload.loading import App
 from offload.messages import Outcome, OutcomeRange
 from offload.results.writer import Finished
+from task_interface import Pipeline, Task, source, task
 
 
 @dataclass(slots=True, kw_only=True)
@@ -103,6 +109,50 @@ def test_a_stream_that_another_server_has_moved_on_is_forgotten_once_it_is_at_re
     stream.is_at_rest = True
     streams.forget_idle(now=1.0)
     assert names(streams) == []
+
+
+@source(gives="number")
+def numbers() -> object:
+    yield from range(10)
+
+
+@task()
+class Total:
+    """Has a state, and says nothing of it."""
+
+    def __call__(self, number: int) -> int:
+        return number
+
+
+@task()
+def double(number: int) -> int:
+    return 2 * number
+
+
+@pytest.mark.parametrize(
+    ("name", "last", "keeps_results", "may_be_forgotten"),
+    [
+        ("s", double, True, True),
+        ("s", double, False, False),
+        ("s", Total, True, False),
+        # Its results are nowhere, so the state of its tasks is missed by nobody.
+        ("s (trial)", Total, False, True),
+    ],
+)
+def test_a_stream_may_be_forgotten_if_the_store_brings_it_back_or_it_is_a_trial(
+    name: str, last: Task, keeps_results: bool, may_be_forgotten: bool
+) -> None:
+    stored: list[Finished] = []
+    stream = Stream(
+        app=App(name="app", pipeline=Pipeline([numbers, last])),
+        lane=Lane(SimpleQueue()),
+        counts=StreamCounts(stream=name, device="pi", app="app", next_seq=0),
+        owner="porch",
+        put=stored.append,
+        memory=FrameMemory(limit_bytes=1),
+        keeps_results=keeps_results,
+    )
+    assert stream.may_be_forgotten is may_be_forgotten
 
 
 def test_a_stream_that_is_complete_is_forgotten_at_once() -> None:

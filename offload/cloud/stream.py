@@ -22,7 +22,7 @@ from offload.executors.cloud_frame import CloudFrame
 from offload.executors.threads import Lane, Quickness
 from offload.loading import App
 from offload.logs import Mishaps
-from offload.messages import Frame, Outcome, OutcomeRange
+from offload.messages import Frame, Outcome, OutcomeRange, is_trial
 from offload.results.writer import Finished, no_state
 
 logger = logging.getLogger("cloud")
@@ -81,8 +81,10 @@ class Stream:
         self.mishaps = Mishaps()
         self.is_kept = keeps_results
         self.snapshot = self.bound.snapshot if keeps_results else no_state
-        # Whether the store can bring the tasks' state back.
-        self.may_be_forgotten = keeps_results and not app.pipeline.forgetful
+        # Whether the store can bring the tasks' state back; that of a trial nobody misses.
+        self.may_be_forgotten = is_trial(self.name) or (
+            keeps_results and not app.pipeline.forgetful
+        )
         self._lane = lane
         self._quick = {
             split: Quickness(limit_s=QUICK_S, in_a_row=QUICK_IN_A_ROW)

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 # Streams whose devices are away stay in memory for this time, and while there are not more of them.
 # Then a store that keeps their tasks' state gives it back when they return; without one they stay
-# until there are more.
+# until there are more, but for trials.
 FORGET_AFTER_S: Final = 300.0
 MAX_IDLE_STREAMS: Final = 1000
 
@@ -47,7 +47,7 @@ class StreamTable(Generic[Kept]):
 
     Args:
         max_idle: How many may stay whose devices are away.
-        forget_after_s: How long those stay whose state the store keeps.
+        forget_after_s: How long those stay that may be forgotten.
     """
 
     def __init__(

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from offload.dashboard.sources import Picture
 from offload.messages import Change, StreamSteering, is_trial
-from offload.telemetry.events import SessionOpened, StreamEnded, TelemetryEvent
+from offload.telemetry.events import ServerSampled, SessionOpened, TelemetryEvent
 from offload.telemetry.history import History
 
 
@@ -48,9 +48,8 @@ class LiveSource:
         if isinstance(event, SessionOpened):
             self._note_owner(event.stream)
         self.history.note(event)
-        # Of a trial nothing is kept: else each look of the doctor's would stay in the list.
-        if isinstance(event, StreamEnded) and is_trial(event.stream):
-            self.history.forget(event.stream)
+        if isinstance(event, ServerSampled):
+            self._forget_trials()
 
     def owner(self, stream: str) -> str | None:
         """Return whose stream it is; see `Source.owner`."""
@@ -64,6 +63,16 @@ class LiveSource:
         """Return the newest picture; see `Source.look`."""
         found = self._cloud.look_at(stream)
         return None if found is None else Picture(number=found[0], content=found[1])
+
+    def _forget_trials(self) -> None:
+        """Forget the trials that the server has forgotten: those that ended, or are away for long.
+
+        Of a trial nothing is kept: else each look of the doctor's would stay in the list.
+        """
+        for each in self.history.streams():
+            name = each.info.stream
+            if is_trial(name) and self._cloud.owner_of(name) is None:
+                self.history.forget(name)
 
     def _note_owner(self, stream: str) -> None:
         """Take note of whose stream it is that opens; what was another owner's is forgotten."""
