@@ -27,7 +27,14 @@ from offload.telemetry.events import (
 )
 from offload.telemetry.history import History
 from offload.telemetry.notices import Level
-from offload.telemetry.stream_history import LIVE, TRACE, Keeping, StreamHistory
+from offload.telemetry.stream_history import (
+    FORGET_AWAY_S,
+    LIVE,
+    TRACE,
+    Keeping,
+    StreamHistory,
+)
+from tests.metrics.events import server_sampled
 from tests.seen_events import sampled
 from tests.test_samples import cloud_sampled
 
@@ -374,8 +381,7 @@ def test_a_stream_that_comes_costs_no_look_at_all_samples_of_the_others() -> Non
     assert time.process_time() - began_s < 0.1
 
 
-def test_all_streams_that_a_server_samples_have_a_place() -> None:
-    # Else each would take that of another one every second, without end.
+def test_all_streams_that_a_server_has_in_memory_have_a_place() -> None:
     assert SPARE_STREAMS >= MAX_IDLE_STREAMS
 
 
@@ -390,12 +396,54 @@ def test_streams_that_are_over_are_forgotten_first_then_those_that_are_away() ->
     assert names(history) == ["b", "e", "f", "g"]
 
 
-def test_a_stream_that_ended_long_ago_is_forgotten_once_there_is_a_new_one() -> None:
-    history = history_of(opened(), ended(1.0))
-    history.note(opened(3000.0, stream="b"))
-    assert names(history) == ["s", "b"]
-    history.note(opened(3602.0, stream="c"))
-    assert names(history) == ["b", "c"]
+@pytest.mark.parametrize(
+    ("over", "kept_s"), [(ended(1.0), LIVE.forget_ended_s), (lost(1.0), FORGET_AWAY_S)]
+)
+def test_a_stream_that_is_over_is_forgotten_after_its_time_and_not_before(
+    over: TelemetryEvent, kept_s: float
+) -> None:
+    history = history_of(opened(1.0), opened(1.0, stream="connected"), over)
+    history.note(server_sampled(at_s=1.0 + kept_s))
+    assert names(history) == ["s", "connected"]
+    history.note(server_sampled(at_s=2.0 + kept_s))
+    assert names(history) == ["connected"]
+
+
+def test_a_stream_that_is_forgotten_comes_back_with_its_device_and_not_before() -> None:
+    history = history_of(opened(), lost(1.0))
+    later_s = FORGET_AWAY_S + 2.0
+    history.note(server_sampled(at_s=later_s))
+    # As a server does that has nowhere else to keep the state of its tasks.
+    history.note(replace(cloud_sampled(later_s + 1.0), connected=False))
+    assert names(history) == []
+    history.note(opened(later_s + 2.0))
+    assert names(history) == ["s"]
+
+
+def test_streams_that_were_lost_shorten_no_others_for_ever() -> None:
+    each_bytes = stream_of(sampled()).samples.bytes_each
+    history = history_of(keeping=replace(LIVE, sample_bytes=100 * each_bytes))
+    for number in range(49):
+        history.note(opened(stream=f"lost {number}"))
+        history.note(lost(1.0, stream=f"lost {number}"))
+    for event in every_second(2, 200):
+        history.note(event)
+    stream = history.get("s")
+    assert stream is not None
+    assert len(stream.samples) <= 2 * 5 / 4 + 1
+    later_s = int(FORGET_AWAY_S) + 2
+    history.note(server_sampled(at_s=float(later_s)))
+    for event in every_second(later_s, later_s + 200):
+        history.note(event)
+    assert len(stream.samples) >= 100
+
+
+def test_of_a_trace_nothing_is_forgotten_for_its_age() -> None:
+    history = history_of(
+        opened(), ended(1.0), opened(stream="t"), lost(1.0, stream="t"), keeping=TRACE
+    )
+    history.note(server_sampled(at_s=1e9))
+    assert names(history) == ["s", "t"]
 
 
 def test_a_long_trace_is_thinned_over_all_of_its_time() -> None:

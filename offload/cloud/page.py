@@ -33,9 +33,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("dashboard")
 
-# Streams beyond those of clients that may be connected: all that are away and in memory, since
-# each of these is sampled every second, and would take the place of another one; and some that
-# are over.
+# Streams beyond those of clients that may be connected: all that are away and in memory, and some
+# that are over.
 SPARE_STREAMS: Final = MAX_IDLE_STREAMS + 256
 
 # The port that a tunnel is advised for where the user left the choice of one to the system.

@@ -23,6 +23,7 @@ from offload.telemetry.events import (
     StreamSampled,
     TelemetryEvent,
 )
+from offload.telemetry.stream_history import FORGET_AWAY_S
 
 # A stream that is over is shown for as long as Prometheus looks back by default: whatever its
 # interval is, it gets the last counts.
@@ -41,13 +42,20 @@ class _Stream:
 
     Attributes:
         sample: What this server knows of it.
+        connected_s: When its device was last seen connected; at first when the stream was seen.
         said: What its device said last, if it ever did.
         is_over: Whether it is complete.
     """
 
     sample: StreamSampled
+    connected_s: float
     said: Sampled | None = None
     is_over: bool = False
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether its device is not away for so long that nobody asks for it any more."""
+        return self.sample.at_s - self.connected_s <= FORGET_AWAY_S
 
     @property
     def says(self) -> Sampled | None:
@@ -98,7 +106,7 @@ class ServerMetrics:
         with self._lock:
             began, sample = self._began, self._sample
             refusals = dict(self._refusals)
-            streams = list(self._streams.values())
+            streams = [each for each in self._streams.values() if each.is_shown]
         if began is not None:
             yield families.SERVER_INFO.at(1, began.version)
             yield families.SERVER_START.at(began.began_at)
@@ -118,13 +126,16 @@ class ServerMetrics:
         if known is not None:
             # Whoever comes back after the end goes on.
             is_over = known.is_over and not sample.connected
-            self._streams[sample.stream] = replace(known, sample=sample, is_over=is_over)
+            connected_s = sample.at_s if sample.connected else known.connected_s
+            self._streams[sample.stream] = replace(
+                known, sample=sample, connected_s=connected_s, is_over=is_over
+            )
             return
         if len(self._streams) >= self._max_streams:
             if not sample.connected:
                 return
             del self._streams[self._least_of_interest()]
-        self._streams[sample.stream] = _Stream(sample=sample)
+        self._streams[sample.stream] = _Stream(sample=sample, connected_s=sample.at_s)
 
     def _least_of_interest(self) -> str:
         """Return a stream whose device is away, if there is one; else the one seen longest ago."""

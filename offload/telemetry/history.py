@@ -72,9 +72,16 @@ class History:
         self.now_s = max(self.now_s, event.at_s)
         if isinstance(event, ServerBegan):
             self._shapes = {each.name: each for each in event.apps}
+        if isinstance(event, ServerSampled):
+            self._forget_old()
         if isinstance(event, ServerBegan | PeerRefused | ServerSampled):
             return
-        stream = self._streams.get(event.stream) or self._enter(event.stream)
+        stream = self._streams.get(event.stream)
+        if stream is None:
+            # A server may have a stream in memory for longer than it is kept here.
+            if isinstance(event, StreamSampled) and not event.connected:
+                return
+            stream = self._enter(event.stream)
         self._apply(stream, event)
         # A device's trace begins with its run, of which servers are not told.
         teller = Teller.SERVER if stream.info.version is None else Teller.DEVICE
@@ -121,10 +128,6 @@ class History:
             stream.describe(info)
 
     def _enter(self, name: str) -> StreamHistory:
-        since_s = self.now_s - self._keeping.forget_ended_s
-        for each in self.streams():
-            if each.ended and each.seen_s < since_s:
-                del self._streams[each.info.stream]
         if len(self._streams) >= self._keeping.streams:
             # Those that are over first, then those whose devices are away, the longest first.
             victim = min(
@@ -135,6 +138,14 @@ class History:
         self._streams[name] = StreamHistory(name, self._keeping)
         self._make_fit()
         return self._streams[name]
+
+    def _forget_old(self) -> None:
+        """Forget those that have ended, or whose devices are away, for long."""
+        keeping = self._keeping
+        for each in self.streams():
+            after_s = keeping.forget_ended_s if each.ended else keeping.forget_away_s
+            if not each.connected and self.now_s - each.seen_s > after_s:
+                self.forget(each.info.stream)
 
     def _make_fit(self) -> None:
         """Make all streams smaller, now and then: else each new one costs a look at all."""

@@ -34,6 +34,12 @@ _FRESH_S: Final = 2.5
 FORECASTS: Final = 5
 
 
+# Who looks in the morning still sees what was lost in the evening. A device that was killed has
+# another stream next time, unless that has a name, so what was lost would only grow: it takes room
+# from what is connected.
+FORGET_AWAY_S: Final = 24 * 3600.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keeping:
     """How much is kept.
@@ -45,6 +51,7 @@ class Keeping:
         notices: The newest of each stream.
         notices_in_all: Of all streams together.
         forget_ended_s: After which time a stream that has ended is forgotten.
+        forget_away_s: After which time one is that has not, and whose device is away.
         is_thinned: Whether, past ``samples``, every second one is forgotten instead of the oldest.
     """
 
@@ -54,6 +61,7 @@ class Keeping:
     notices: int
     notices_in_all: int
     forget_ended_s: float
+    forget_away_s: float
     is_thinned: bool
 
 
@@ -66,6 +74,7 @@ LIVE: Final = Keeping(
     notices=200,
     notices_in_all=20_000,
     forget_ended_s=3600.0,
+    forget_away_s=FORGET_AWAY_S,
     is_thinned=False,
 )
 
@@ -77,6 +86,7 @@ TRACE: Final = Keeping(
     notices=1000,
     notices_in_all=100_000,
     forget_ended_s=math.inf,
+    forget_away_s=math.inf,
     is_thinned=True,
 )
 
