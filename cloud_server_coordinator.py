@@ -23,7 +23,7 @@ from typing import Final
 
 import offload.core_packages  # noqa: F401  # first: it says which ones are missing
 from offload import __version__
-from offload.arguments import report_error, write_summary
+from offload.arguments import print_lines, report_error, write_summary
 from offload.cloud.acknowledging import acknowledgements
 from offload.cloud.admission import Admission, allow_open_files
 from offload.cloud.device_link import Client, DeviceLink
@@ -174,9 +174,7 @@ class CloudServer:
         )
         admission.start()
         listening = tuple(bound_endpoint(each) for each in sockets)
-        for endpoint in listening:
-            sys.stdout.write(f"listening on {endpoint}\n")
-        sys.stdout.flush()
+        print_lines(f"listening on {each}" for each in listening)
         self._recorder.record(self._beginning(listening))
         if self._page is not None:
             self._page.start()

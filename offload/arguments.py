@@ -4,17 +4,16 @@ import argparse
 import json
 import logging
 import math
-import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, NoReturn, TypeVar
+from typing import Final, NoReturn, TextIO, TypeVar
 
 from offload import __version__
 from offload.errors import ConfigurationError, OffloadError, ReportError
-from offload.logs import FORMATS, LEVELS, write_last
+from offload.logs import FORMATS, LEVELS, give_up, write_last
 from offload.messages import is_stream_name
 
 logger = logging.getLogger(__name__)
@@ -147,15 +146,25 @@ def print_lines(lines: Iterable[str]) -> None:
     Raises:
         ReportError: It cannot be written, as when it is closed or its disk is full.
     """
-    if sys.stdout is None:
-        raise ReportError("standard output cannot be written: it is closed")
+    output = standard_output()
     try:
         for each in lines:
-            sys.stdout.write(f"{each}\n")
-        sys.stdout.flush()
+            output.write(f"{each}\n")
+        output.flush()
     except OSError as error:
         give_up_output()
         raise ReportError(f"standard output cannot be written: {error.strerror}") from error
+
+
+def standard_output() -> TextIO:
+    """Return standard output, which a program may be started without.
+
+    Raises:
+        ReportError: It is closed.
+    """
+    if sys.stdout is None:
+        raise ReportError("standard output cannot be written: it is closed")
+    return sys.stdout
 
 
 def report_error(error: OffloadError) -> int:
@@ -192,8 +201,9 @@ def write_summary(summary: str | None, report: Mapping[str, object]) -> None:
     text = json.dumps(report, indent=2) + "\n"
     try:
         if summary == "-":
-            sys.stdout.write(text)
-            sys.stdout.flush()
+            output = standard_output()
+            output.write(text)
+            output.flush()
         else:
             Path(summary).write_text(text, encoding="utf-8")
     except OSError as error:
@@ -206,9 +216,7 @@ def write_summary(summary: str | None, report: Mapping[str, object]) -> None:
 
 def give_up_output() -> None:
     """Drop what standard output did not take: else Python tries again at its end, and complains."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+    give_up(sys.stdout)
 
 
 def _checked(

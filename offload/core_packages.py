@@ -3,9 +3,10 @@
 Import it before all else of ours: it looks for packages without loading them.
 """
 
-import sys
 from importlib.util import find_spec
 from typing import Final
+
+from offload.logs import write_last
 
 # OpenCV and imutils are the example app's, which says so itself.
 NEEDED: Final = ("numpy", "msgpack", "psutil")
@@ -14,7 +15,7 @@ NEEDED: Final = ("numpy", "msgpack", "psutil")
 _EXIT_CODE: Final = 2
 
 if missing := [name for name in NEEDED if find_spec(name) is None]:
-    sys.stderr.write(
+    write_last(
         f"error: not installed: {', '.join(missing)}: type ./run setup in the project's folder, "
         "then . .venv/bin/activate; or python3 -m pip install -r requirements.txt\n"
     )

@@ -4,6 +4,7 @@ A line is a fixed snake_case name plus fields, for people (``text``) or for mach
 Where standard error is a pipe that nobody reads, lines are left out: no frame waits for its reader.
 """
 
+import atexit
 import json
 import logging
 import os
@@ -63,15 +64,32 @@ def set_up_logs(*, level: str, style: str) -> None:
     handler = PipeHandler(sys.stderr) if _is_pipe(sys.stderr) else logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    atexit.register(_drop_unwritten)
 
 
 def write_last(text: str) -> None:
-    """Write lines for the user to standard error, behind those of the log."""
+    """Write lines for the user to standard error, behind those of the log.
+
+    Where it is closed, or cannot be written, they are left out: the exit code still tells.
+    """
     for each in logging.getLogger().handlers:
         if isinstance(each, PipeHandler):
             each.pipe.write(text)
             return
-    sys.stderr.write(text)
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.write(text)
+    # Its disk is full, or its reader has gone: nobody can be told.
+    except OSError:
+        atexit.register(_drop_unwritten)
+
+
+def give_up(output: TextIO) -> None:
+    """Lead a standard stream nowhere, with all that it has not taken yet."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, output.fileno())
+    os.close(nowhere)
 
 
 class PipeHandler(logging.StreamHandler[TextIO]):
@@ -205,6 +223,16 @@ def end_with_any_thread() -> None:
         os._exit(1)
 
     threading.excepthook = end
+
+
+def _drop_unwritten() -> None:
+    """Drop what standard error did not take: else Python tries again, and ends with code 120."""
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.flush()
+    except OSError:
+        give_up(sys.stderr)
 
 
 def _is_pipe(output: TextIO | None) -> bool:

@@ -1,5 +1,6 @@
 """What the doctor makes of what it found: lines, exit codes, a table and a command."""
 
+import io
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from offload.doctor import machine
 from offload.doctor.clock_and_link import Measured, clock_finding, link_finding
 from offload.doctor.findings import Finding, Level, exit_code, failed, line, ok, verdict, warning
 from offload.doctor.forecasting import disagreement, recommend, table, target
+from offload.doctor.progress import Progress
 from offload.doctor.tokens import check_server_tokens, look_for_token
 from offload.doctor.trying import Alone, Forecast, TaskTime
 
@@ -81,6 +83,30 @@ def test_exit_code_is_that_of_the_first_failure() -> None:
 )
 def test_verdict_says_in_a_line_what_all_of_it_comes_to(findings: list[Finding], said: str) -> None:
     assert verdict(findings) == said
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"TERM": "xterm"}, "\r\x1b[Klooking at the disk ...\r\x1b[K"),
+        ({"TERM": "dumb"}, ""),
+        ({}, ""),
+    ],
+)
+def test_progress_is_shown_where_it_can_be_taken_away_again(
+    environment: dict[str, str], said: str
+) -> None:
+    terminal = Terminal()
+    with Progress(terminal, environment) as progress:
+        progress.say("the disk")
+    assert terminal.getvalue() == said
 
 
 # Packages.

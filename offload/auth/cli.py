@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from offload.arguments import Parser, give_up_output, report_error
+from offload.arguments import Parser, print_lines, report_error
 from offload.auth import (
     FILE_VARIABLE,
     MAX_TOKEN_FILE_BYTES,
@@ -32,6 +32,7 @@ from offload.auth import (
 )
 from offload.auth.certificates import Certificates, default_hosts, make_certificates
 from offload.errors import ConfigurationError, OffloadError
+from offload.logs import write_last
 
 # A change takes milliseconds. Who holds the lock for longer has stopped, and would stop us as well.
 LOCK_TIMEOUT_S: Final = 10.0
@@ -61,13 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _explain_certificates(make_certificates(options.folder, hosts=hosts), hosts)
         else:
             _run(options, os.environ)
-        sys.stdout.flush()
     except OffloadError as error:
         return report_error(error)
-    except OSError as error:
-        sys.stderr.write(f"error: standard output cannot be written: {error.strerror}\n")
-        give_up_output()
-        return 1
     except KeyboardInterrupt:
         return 130
     return 0
@@ -139,9 +135,9 @@ def _run(options: argparse.Namespace, environ: Mapping[str, str]) -> None:
     elif options.name is None:
         table = _table(_read(path))
         _say(f"tokens in {path}:")
-        sys.stdout.write(table)
+        print_lines(table)
     else:
-        sys.stdout.write(f"{_token(_read(path), options.name, path).line()}\n")
+        print_lines([_token(_read(path), options.name, path).line()])
 
 
 def _explain_token(token: Token, path: Path) -> None:
@@ -156,7 +152,7 @@ def _explain_token(token: Token, path: Path) -> None:
         file = f"{token.name}.token"
         _say(f"for its device make a file: {show} > {file} && chmod 600 {file}")
         _say(f"and start the device with a copy of that: --token-file {file}")
-    if sys.stderr.isatty():
+    if sys.stderr is not None and sys.stderr.isatty():
         _say(f"or with: export {TOKEN_VARIABLE}={shlex.quote(token.line())}")
 
 
@@ -175,10 +171,10 @@ def _explain_certificates(made: Certificates, hosts: Sequence[str]) -> None:
     _say(f"{made.ca_key.name} stays here: whoever has it can pass for your server")
 
 
-def _table(tokens: Mapping[str, Token]) -> str:
+def _table(tokens: Mapping[str, Token]) -> list[str]:
     width = max(map(len, ["name", *tokens]))
     roles = {token.name: token.role for token in tokens.values()}
-    return "".join(f"{name:{width}}  {role}\n" for name, role in [("name", "role"), *roles.items()])
+    return [f"{name:{width}}  {role}" for name, role in [("name", "role"), *roles.items()]]
 
 
 def _command(path: Path, *words: str) -> str:
@@ -198,7 +194,7 @@ def _usual_path(environ: Mapping[str, str]) -> Path | None:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+    write_last(f"{line}\n")
 
 
 def _read(path: Path) -> dict[str, Token]:

@@ -18,6 +18,7 @@ from offload.cloud.admission import note_tls_refusal
 from offload.cloud.options import Options, TlsFiles, parse
 from offload.errors import ConfigurationError
 from offload.loading import App, load_app
+from offload.logs import write_last
 from offload.results import ResultsStore, open_results
 
 logger = logging.getLogger(__name__)
@@ -125,11 +126,11 @@ def _load_tokens(
     # A server that accepts anybody still proves itself to devices that have a token of its.
     tokens = load_server_tokens(path, environment)
     if tokens.created:
-        sys.stderr.write(
+        write_last(
             f"made a token in {tokens.path}: this user's programs find it by themselves; "
             "a device on another machine gets a copy of that file with --token-file\n"
         )
-        if sys.stderr.isatty():
+        if sys.stderr is not None and sys.stderr.isatty():
             for token in tokens.tokens.values():
-                sys.stderr.write(f"  or there: export OFFLOAD_TOKEN={token.line()}\n")
+                write_last(f"  or there: export OFFLOAD_TOKEN={token.line()}\n")
     return tokens

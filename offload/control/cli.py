@@ -28,6 +28,7 @@ from offload.arguments import (
 from offload.auth import load_operator_token
 from offload.control.connection import connect_operator
 from offload.errors import OffloadError, SteeringError
+from offload.logs import write_last
 from offload.messages import (
     Change,
     DrainDevice,
@@ -84,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         streams = ask(options, os.environ)
         if not streams:
             _check_some(options.request)
-            sys.stderr.write("no stream is connected\n")
+            write_last("no stream is connected\n")
         print_lines(map(line, streams))
         check_done(streams)
     except OffloadError as error:

@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code; errors are one line on standard error."""
     try:
         options = parse(sys.argv[1:] if arguments is None else arguments, os.environ)
-        with Progress(sys.stderr) as progress:
+        with Progress(sys.stderr, os.environ) as progress:
             report = Report(progress, as_json=options.json)
             examine(options, os.environ, report)
             report.end()

@@ -1,9 +1,10 @@
 """Say what is being looked at while it takes: on a terminal only, and nothing stays of it.
 
-with Progress(sys.stderr) as progress:
+with Progress(sys.stderr, os.environ) as progress:
     progress.say("each task's time")
 """
 
+from collections.abc import Mapping
 from typing import Final, Self, TextIO
 
 _CLEAR_LINE: Final = "\r\x1b[K"
@@ -13,12 +14,14 @@ class Progress:
     """A line on a terminal; nothing at all elsewhere.
 
     Args:
-        stream: Where it stands.
+        stream: Where it stands; None if it is closed.
+        environment: ``TERM`` says whether lines can be taken away again there.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO | None, environment: Mapping[str, str]) -> None:
         """Show nothing yet."""
-        self._stream = stream if stream.isatty() else None
+        is_shown = environment.get("TERM", "") not in ("", "dumb")
+        self._stream = stream if stream is not None and stream.isatty() and is_shown else None
 
     def __enter__(self) -> Self:
         """Begin."""

@@ -1,6 +1,6 @@
 """What the doctor says: a line as soon as something is found, or one JSON object at the end.
 
-with Progress(sys.stderr) as progress:
+with Progress(sys.stderr, os.environ) as progress:
     report = Report(progress, as_json=False)
     report.add(ok("python", "3.11.2"))
     report.exit_code

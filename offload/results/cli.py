@@ -16,8 +16,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Final, NoReturn, TextIO
 
-from offload.arguments import give_up_output
+from offload.arguments import give_up_output, standard_output
 from offload.errors import OffloadError, ResultsError
+from offload.logs import write_last
 from offload.results.reading import committed, csv_head, csv_line, end_of, json_line, rows
 from offload.results.sqlite import connect_reader
 
@@ -87,19 +88,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(encoding="utf-8", newline="\n")
     try:
         with closing(connect_reader(options.file)) as connection:
-            _run(connection, options, sys.stdout)
-            sys.stdout.flush()
+            output = standard_output()
+            _run(connection, options, output)
+            output.flush()
     except OffloadError as error:
-        sys.stderr.write(f"error: {error}\n")
+        write_last(f"error: {error}\n")
         return error.exit_code
     except sqlite3.Error as error:
-        sys.stderr.write(f"error: results file {str(options.file)!r} cannot be read: {error}\n")
+        write_last(f"error: results file {str(options.file)!r} cannot be read: {error}\n")
         return ResultsError.exit_code
     except BrokenPipeError:
         # The reader has seen enough.
         give_up_output()
     except OSError as error:
-        sys.stderr.write(f"error: standard output cannot be written: {error.strerror}\n")
+        write_last(f"error: standard output cannot be written: {error.strerror}\n")
         give_up_output()
         return ResultsError.exit_code
     except KeyboardInterrupt:
