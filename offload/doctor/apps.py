@@ -70,7 +70,7 @@ def look_at_app(spec: str, *, source: str, timeout_s: float = TIMEOUT_S) -> Seen
         timeout_s: How long both may take.
     """
     ran = run_child(["-m", "offload.doctor.reading", spec, source], timeout_s=timeout_s)
-    lines = [json.loads(each) for each in ran.out.splitlines() if each.startswith("{")]
+    lines = [json.loads(each) for each in ran.out.splitlines()]
     if not lines:
         return SeenApp(finding=_not_loaded(spec, ran, timeout_s))
     app = _app(lines[0])

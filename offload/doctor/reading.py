@@ -3,16 +3,19 @@
     python3 -m offload.doctor.reading MODULE[:ATTR] [SOURCE]
 
 It writes JSON: a line when the app is loaded, another one when the source was read. An app and a
-source that hang are ended by the doctor; one that fails ends this with its error.
+source that hang are ended by the doctor; one that fails ends this with its error. What they print
+goes to standard error.
 """
 
 import json
+import os
 import sys
 import time
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final, TextIO
 
-from offload.arguments import print_lines, report_error
+from offload.arguments import report_error
 from offload.errors import LoadingError, OffloadError, TaskError
 from offload.loading import App, load_app
 
@@ -30,13 +33,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     spec, source = sys.argv[1:] if arguments is None else arguments
     try:
-        # First as the server does: what fails after it is the source's fault, not the app's.
-        print_lines([json.dumps(_described(load_app(spec, source=None)))])
-        if source != NO_SOURCE:
-            print_lines([json.dumps(_read(_load(spec, source)))])
+        with _own_output() as output:
+            # First as the server does: what fails after it is the source's fault, not the app's.
+            _write(output, _described(load_app(spec, source=None)))
+            if source != NO_SOURCE:
+                _write(output, _read(_load(spec, source)))
     except OffloadError as error:
         return report_error(error)
     return 0
+
+
+@contextmanager
+def _own_output() -> Iterator[TextIO]:
+    """Yield standard output; whatever else is written there goes to standard error from now on."""
+    with open(os.dup(sys.stdout.fileno()), "w", encoding="utf-8") as output:
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        # By the same buffer, so that lines stay in order.
+        sys.stdout = sys.stderr
+        yield output
+
+
+def _write(output: TextIO, said: Mapping[str, object]) -> None:
+    output.write(f"{json.dumps(said)}\n")
+    output.flush()
 
 
 def _load(spec: str, source: str) -> App:

@@ -9,6 +9,8 @@ import statistics
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from offload.doctor.children import Ran, device_program, run_child
@@ -116,9 +118,12 @@ def run_survey(options: Sequence[str], *, split: int) -> tuple[Forecast, ...]:
 
 
 def _run(arguments: Sequence[str], *, timeout_s: float) -> dict[str, Any]:
-    program = [device_program(), *arguments, "--summary", "-", "--log-level", "warning"]
-    ran = run_child(program, timeout_s=timeout_s)
-    if ran.code != 0:
-        raise ProgramError(ran, timeout_s=timeout_s)
-    summary: dict[str, Any] = json.loads(ran.out)
-    return summary
+    # A file, because standard output is also the tasks': they may print.
+    with TemporaryDirectory(prefix="offload-doctor-") as folder:
+        file = Path(folder, "summary.json")
+        program = [device_program(), *arguments, "--summary", str(file), "--log-level", "warning"]
+        ran = run_child(program, timeout_s=timeout_s)
+        if ran.code != 0:
+            raise ProgramError(ran, timeout_s=timeout_s)
+        summary: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return summary

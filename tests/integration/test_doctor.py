@@ -122,6 +122,18 @@ def test_device_alone_is_looked_at_without_a_server(tmp_path: Path) -> None:
     assert ended.out.rstrip().endswith("iot_client_coordinator.py --app numbers_app")
 
 
+def test_what_an_app_prints_is_no_matter(tmp_path: Path) -> None:
+    text = NUMBERS.replace("return 2 * number", "print({'fps': 1}, flush=True); return 2 * number")
+    noise = 'import os\nprint("{}")\nprint({"name": 1})\nos.system("echo {}")\n'
+    app = write_app(tmp_path, "printing_app", noise + text)
+    with cloud_server(tmp_path, "--app", app) as server:
+        ended = run_doctor(tmp_path, *server.address, "--app", app, "--json")
+    said = json.loads(ended.out)
+    assert said["exit_code"] == 0
+    assert said["client_only_fps"] > 0
+    assert [each["split"] for each in said["forecasts"]] == [1, 2]
+
+
 # Apps and sources that are not well.
 
 
