@@ -6,6 +6,7 @@ import pytest
 
 from offload.device.outbox import Delivered
 from offload.device.survey import LEAST_FPS, LONGEST_S, SETTLING_S, WARMING_S, Survey
+from offload.doctor.trying import survey_timeout_s
 from offload.messages import Outcome, OutcomeRange
 from scheduler import (
     DeviceCosts,
@@ -142,3 +143,8 @@ def test_survey_of_a_stream_without_a_word_ends_too() -> None:
         now += 0.1
     assert now <= 3 * 2 * LONGEST_S + 1
     assert survey.forecasts() == ()
+
+
+@pytest.mark.parametrize("splits", [1, 6, 40])
+def test_doctor_waits_for_the_longest_survey_that_there_may_be(splits: int) -> None:
+    assert survey_timeout_s(splits) > WARMING_S + 2 * LONGEST_S * splits

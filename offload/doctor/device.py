@@ -113,10 +113,10 @@ def _survey(
     options: Options, report: Report, seen: SeenApp, server: Server
 ) -> tuple[Forecast, ...] | None:
     assert seen.app is not None, "it runs"
-    report.looks_at("what every split gives")
+    report.looks_at(f"what each of {len(seen.app.splits)} splits gives, for some seconds")
     try:
         given = [*options.local_options(), *options.server_options([server])]
-        forecasts = run_survey(given, split=seen.app.splits[-1])
+        forecasts = run_survey(given, splits=seen.app.splits)
     except OffloadError as error:
         report.add(_of_program("splits", error))
         return None

@@ -1,7 +1,7 @@
 """Run the real device program for some seconds, and read what it says in its summary.
 
 alone = run_alone(options)                          # client only
-survey = run_survey(options, server, split=6)       # every split in turn, as a trial
+survey = run_survey(options, splits=app.splits)     # every split in turn, as a trial
 """
 
 import json
@@ -23,9 +23,11 @@ ALONE_S: Final = 2.5
 ENDED_PART: Final = 0.9
 ALONE_TIMEOUT_S: Final = 20.0
 
-# A survey ends by itself, after a few seconds at each split. On a thin link it takes longer; past
-# this it is no use.
-SURVEY_TIMEOUT_S: Final = 60.0
+# A survey ends by itself, after so long at each split at the most (twice the `LONGEST_S` of
+# `offload.device.survey`). Loading, connecting and what is in flight on a thin link come on top;
+# past this something hangs.
+LONGEST_VISIT_S: Final = 6.0
+BESIDE_VISITS_S: Final = 60.0
 
 # How long it may look for the server that has answered a moment ago.
 RETRY_S: Final = 5.0
@@ -100,21 +102,27 @@ def run_alone(options: Sequence[str]) -> Alone:
     return Alone(tries_fps=tuple(each["fps"] for each in summaries), tasks=tuple(tasks))
 
 
-def run_survey(options: Sequence[str], *, split: int) -> tuple[Forecast, ...]:
+def run_survey(options: Sequence[str], *, splits: Sequence[int]) -> tuple[Forecast, ...]:
     """Run every split in turn, as a trial.
 
     Args:
         options: App, source, server, token and TLS, as the device program takes them.
-        split: Where to begin.
+        splits: Those that the app permits, rising.
 
     Raises:
         ProgramError: It did not go well.
     """
-    arguments = [str(split), str(FAR_ABOVE_FPS), *options, "--trial", "--survey"]
+    arguments = [str(splits[-1]), str(FAR_ABOVE_FPS), *options, "--trial", "--survey"]
     # By this name people know it in a server's log and on its page.
     arguments += ["--stream", f"doctor {uuid.uuid4()}"]
-    summary = _run([*arguments, "--retry-for", f"{RETRY_S:g}"], timeout_s=SURVEY_TIMEOUT_S)
+    timeout_s = survey_timeout_s(len(splits))
+    summary = _run([*arguments, "--retry-for", f"{RETRY_S:g}"], timeout_s=timeout_s)
     return tuple(Forecast(**each) for each in summary["forecasts"])
+
+
+def survey_timeout_s(splits: int) -> float:
+    """Return the seconds past which a survey of so many splits has gone wrong."""
+    return BESIDE_VISITS_S + LONGEST_VISIT_S * splits
 
 
 def _run(arguments: Sequence[str], *, timeout_s: float) -> dict[str, Any]:
