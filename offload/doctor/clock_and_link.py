@@ -23,9 +23,10 @@ from offload.session import DeviceSession
 # Small probes for round trip and clock; the quickest one counts.
 SMALL_PROBES: Final = 5
 
-# A server that does not answer a small probe in this time is an older one. What all large ones may
-# take, and how long a batch has to take until its rate is believed.
-ANSWER_S: Final = 2.0
+# A server that answers no small probe in this time is an older one: the greeting before took two
+# round trips, and less than 5 s. What all large probes may take beside their round trips, and how
+# long a batch has to take until its rate is believed.
+ANSWER_S: Final = 3.0
 LARGE_S: Final = 6.0
 LONG_ENOUGH_S: Final = 0.25
 
@@ -77,13 +78,17 @@ def measure(conversation: Conversation) -> Measured:
         OffloadError: The server ended the session.
     """
     prober = _Prober(conversation)
-    conversation.extend(ANSWER_S)
-    try:
-        small = [prober.ask_small() for _ in range(SMALL_PROBES)]
-    except SessionLost:
+    small: list[tuple[float, float]] = []
+    with suppress(SessionLost):
+        # One that gets lost in a bad moment does not undo those that were answered.
+        for _ in range(SMALL_PROBES):
+            conversation.extend(ANSWER_S)
+            small.append(prober.ask_small())
+    if not small:
         return Measured()
     round_trip_s, ahead_s = min(small)
-    conversation.extend(LARGE_S)
+    # A batch takes a round trip, whatever the rate.
+    conversation.extend(LARGE_S + round_trip_s * len((*UP_BYTES, *DOWN_BYTES)))
     up = down = None
     with suppress(SessionLost):
         # Too slow a link for more: what was measured stays.

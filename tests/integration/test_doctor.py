@@ -12,18 +12,23 @@ from typing import Any, Final
 import pytest
 
 from offload.auth import Token
+from offload.doctor import clock_and_link
 from offload.doctor.apps import LoadedApp, look_at_app
+from offload.doctor.clock_and_link import clock_finding
+from offload.doctor.findings import Level
 from offload.doctor.reaching import CONNECT_S, Reached, reach
 from offload.doctor.reading import DEFAULT_MARK
 from offload.errors import HandshakeError, ServerUnavailable
-from offload.messages import RefusalCode
+from offload.messages import Probed, RefusalCode
 from offload.servers import Server, leave_plain
 from offload.transport import listening_sockets
 from tests.certificates import make_authority
+from tests.faults.proxy import Direction, FaultProxy, Faults
 from tests.integration.answers import (
     FIRST,
     Answer,
     Cloud,
+    Visit,
     refusing,
     silent,
     speaking_http,
@@ -378,6 +383,16 @@ def test_server_that_does_not_fit_says_why(answer: Answer, code: int, why: str) 
     assert why in finding.found
 
 
+def answering_one_probe(visit: Visit) -> None:
+    """Take the stream, and lose all probes after the first."""
+    visit.shake_hands()
+    visit.welcome()
+    visit.next_control()
+    visit.say(Probed(number=0, at=time.time()).control())
+    while not visit.session.is_closed:
+        visit.take()
+
+
 def test_older_server_is_a_warning_and_its_clock_stays_unknown() -> None:
     # It takes no notice of what it does not know.
     with Cloud(FIRST, answer=welcoming) as cloud:
@@ -397,6 +412,38 @@ def test_clock_and_link_of_a_server_are_measured(tmp_path: Path) -> None:
     assert measured.clock_ahead_s == pytest.approx(0, abs=1)
     assert (measured.up_bytes_per_s or 0) > 1e6
     assert (measured.down_bytes_per_s or 0) > 1e6
+
+
+@pytest.mark.slow
+def test_link_with_a_long_round_trip_is_measured_and_its_server_is_not_too_old(
+    tmp_path: Path,
+) -> None:
+    app = numbers_app(tmp_path)
+    one_way = Faults(latency_s=0.25)
+    with (
+        cloud_server(tmp_path, "--app", app, "--insecure") as server,
+        FaultProxy(target=(FIRST, server.port), seed=1) as proxy,
+    ):
+        proxy.set_faults(one_way, direction=Direction.BOTH)
+        measured = reached(proxy.port).measured
+    assert measured is not None
+    assert measured.round_trip_s is not None
+    assert measured.round_trip_s >= 2 * one_way.latency_s
+    assert measured.clock_ahead_s == pytest.approx(0, abs=1)
+    assert measured.up_bytes_per_s is not None
+    assert measured.down_bytes_per_s is not None
+
+
+def test_answers_that_came_count_though_the_next_one_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(clock_and_link, "ANSWER_S", 1.0)
+    monkeypatch.setattr(clock_and_link, "LARGE_S", 0.1)
+    with Cloud(FIRST, answer=answering_one_probe) as cloud:
+        measured = reached(cloud.port).measured
+    assert measured is not None
+    assert measured.round_trip_s is not None
+    assert clock_finding(measured).level is Level.OK
 
 
 # A server's machine.
