@@ -211,10 +211,12 @@ def test_token_in_the_environment_is_found_and_not_shown() -> None:
     assert "horse" not in line(finding)
 
 
+# A variable that is empty names nothing.
+@pytest.mark.parametrize("environment", [{}, {"OFFLOAD_TOKEN_FILE": "", "OFFLOAD_TOKEN": ""}])
 def test_server_without_tokens_is_told_that_it_will_make_one_and_none_is_made(
-    tmp_path: Path,
+    tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    finding = check_server_tokens(None, {"XDG_CONFIG_HOME": str(tmp_path)})
+    finding = check_server_tokens(None, {"XDG_CONFIG_HOME": str(tmp_path), **environment})
     assert finding.level is Level.OK
     assert "first start" in finding.found
     assert list(tmp_path.iterdir()) == []

@@ -44,7 +44,7 @@ def check_server_tokens(path: Path | None, environment: Mapping[str, str]) -> Fi
     """Look at the tokens as the server does; make none."""
     try:
         place = _place(path, environment)
-        is_named = path is not None or FILE_VARIABLE in environment
+        is_named = path is not None or bool(environment.get(FILE_VARIABLE))
         if place is not None and not is_named and not place.exists():
             return ok("token", f"none yet: the server makes one in {place} on its first start")
         tokens = load_server_tokens(path, environment)
