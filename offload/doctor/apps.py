@@ -11,7 +11,7 @@ from typing import Any, Final
 from offload.doctor.children import Ran, run_child
 from offload.doctor.findings import Finding, failed, ok, warning
 from offload.doctor.reading import READ_S
-from offload.errors import LoadingError, TaskError
+from offload.errors import LoadingError
 
 # What loading OpenCV takes on a small device, what a camera takes until its first picture, and as
 # much again. Past it something hangs.
@@ -112,7 +112,7 @@ def _not_read(ran: Ran, timeout_s: float) -> Finding:
         found = f"it hangs: too few frames within {timeout_s:.0f} s"
         advice = "is the camera plugged in, and used by no other program?"
         return failed("source", found, advice=advice, exit_code=LoadingError.exit_code)
-    return failed("source", ran.reason, exit_code=ran.code or TaskError.exit_code)
+    return failed("source", ran.reason, exit_code=ran.exit_code)
 
 
 def _fps(said: dict[str, Any]) -> float | None:

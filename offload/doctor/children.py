@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from signal import Signals
 from typing import Final
 
-from offload.errors import LoadingError
+from offload.errors import LoadingError, RunFailed
 
 # What a program that is told to end may take, until it is made to.
 ENDING_S: Final = 3.0
@@ -28,12 +28,17 @@ class Ran:
 
     @property
     def reason(self) -> str:
-        """Why it failed: its last error, the last line that it said, or the signal."""
+        """Why it failed: its last error, the signal that ended it, or its last line."""
         lines = [each for each in self.err.splitlines() if each.strip()]
         errors = [each.removeprefix("error: ") for each in lines if each.startswith("error: ")]
-        if not lines and self.code is not None and self.code < 0:
+        if not errors and self.code is not None and self.code < 0:
             return f"ended by {Signals(-self.code).name}"
         return (errors or lines or ["it said nothing"])[-1]
+
+    @property
+    def exit_code(self) -> int:
+        """What its failure ends the doctor with: its own code, 1 if something else ended it."""
+        return self.code if self.code is not None and self.code > 0 else RunFailed.exit_code
 
 
 def run_child(arguments: Sequence[str], *, timeout_s: float) -> Ran:

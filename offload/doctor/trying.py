@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from offload.doctor.children import Ran, device_program, run_child
-from offload.errors import OffloadError, RunFailed
+from offload.errors import OffloadError
 
 # All tasks run here so often and so long, after what loading takes: what differs from one try to
 # the next would differ from what is reached later, too.
@@ -77,7 +77,7 @@ class ProgramError(OffloadError):
     def __init__(self, ran: Ran, *, timeout_s: float) -> None:
         late = f"the device program did not end within {timeout_s:.0f} s: {ran.reason}"
         super().__init__(late if ran.code is None else ran.reason)
-        self.code = ran.code or RunFailed.exit_code
+        self.code = ran.exit_code
 
 
 def run_alone(options: Sequence[str]) -> Alone:

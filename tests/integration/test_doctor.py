@@ -47,6 +47,8 @@ ROUGHLY: Final = 0.3
 DEAD: Final = "127.0.0.99"
 TOKEN: Final = Token(name="default", secret=b"correct-horse-battery")
 
+KILLING: Final = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+
 # What a frame is made of takes no time, and to make it does.
 PREPARING: Final = NUMBERS.replace(
     """@source(gives="number")
@@ -268,6 +270,21 @@ def test_task_that_raises_is_told(tmp_path: Path) -> None:
     assert ended.code == 1
     assert "'double'" in found(ended, "tasks")
     assert "odd" in found(ended, "tasks")
+
+
+@pytest.mark.parametrize(
+    ("text", "check"),
+    [
+        (NUMBERS.replace("return 2 * number", f"print('here', flush=True); {KILLING}"), "tasks"),
+        (NUMBERS.replace("yield from range(10)", f"yield 1; print('here'); {KILLING}"), "source"),
+    ],
+)
+def test_app_that_a_signal_ends_is_told_and_fails_with_1(
+    tmp_path: Path, text: str, check: str
+) -> None:
+    ended = run_doctor(tmp_path, "--app", write_app(tmp_path, "crashing_app", text), HOST="")
+    assert ended.code == 1
+    assert found(ended, check).endswith("ended by SIGSEGV")
 
 
 # Servers that are not well.
