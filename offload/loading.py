@@ -7,6 +7,7 @@ app = load_app("ball_tracking_example", source=None)            # in the cloud: 
 import importlib
 import inspect
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,17 @@ def load_app(spec: str, *, source: str | None, source_is_default: bool = True) -
         raise ConfigurationError(f"app {spec!r} takes no --source: leave it out")
     stateless = getattr(module, "stateless", False) is True
     return App(name=module_name, pipeline=_pipeline(spec, found, source, stateless=stateless))
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Check that no two apps of a server have the same name, by which devices ask for one.
+
+    Raises:
+        ConfigurationError: They do.
+    """
+    for name, times in Counter(names).items():
+        if times > 1:
+            raise ConfigurationError(f"app {name!r} is given twice")
 
 
 def _import(module_name: str) -> object:

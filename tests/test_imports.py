@@ -118,7 +118,7 @@ EXPERIMENT_VALUES: Final = (
 PURE: Final = (
     "task_interface.py",
     "scheduler.py",
-    *(f"offload/{name}.py" for name in ("errors", "sizes", "throttle")),
+    *(f"offload/{name}.py" for name in ("errors", "server_limits", "sizes", "throttle")),
     *(f"offload/{name}/*" for name in ("messages", "wire", "scheduling", "session")),
     *(
         f"offload/console/{name}.py"

@@ -15,21 +15,14 @@ from offload.arguments import Parser, add_common_options, count, port_from, posi
 from offload.errors import ConfigurationError
 from offload.logs import set_up_logs
 from offload.places import METRICS_HELP, Place, read_place
-from offload.sizes import size_in_words
-from offload.values import MAX_DECODED_BYTES
+from offload.server_limits import DEFAULT_MAX_CLIENTS, memory_bytes
 from offload.wire import ENVELOPE_ONLY_BYTES, MAX_MESSAGE_BYTES
 
 DEFAULT_APP: Final = "ball_tracking_example"
 
-# Each client is a connection and a stream with its tasks; more of them need a larger machine.
-DEFAULT_MAX_CLIENTS: Final = 1024
-
 # A frame beside its envelope takes as much at least; past the most a length is a mistake.
 LEAST_MAX_FRAME_BYTES: Final = ENVELOPE_ONLY_BYTES
 MOST_MAX_FRAME_BYTES: Final = 1024**3
-
-# Frames of all devices, as they came and decoded: some windows of raw pictures.
-DEFAULT_MEMORY_BYTES: Final = 1024**3
 
 EXAMPLES: Final = """examples:
   python3 cloud_server_coordinator.py
@@ -92,7 +85,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         tls=_tls_files(parsed),
         max_clients=parsed.max_clients,
         max_frame_bytes=parsed.max_frame,
-        memory_bytes=_memory_bytes(parsed),
+        memory_bytes=memory_bytes(parsed.memory_limit, max_frame_bytes=parsed.max_frame),
         summary=parsed.summary,
         dashboard=parsed.dashboard,
         trace=parsed.trace,
@@ -207,20 +200,6 @@ def _tls_files(parsed: argparse.Namespace) -> TlsFiles | None:
             f"--tls-cert {parsed.tls_cert}: needs its private key: give --tls-key"
         )
     return TlsFiles(certificate=parsed.tls_cert, key=parsed.tls_key, client_ca=parsed.tls_client_ca)
-
-
-def _memory_bytes(parsed: argparse.Namespace) -> int:
-    # The largest frame there may be, decoded: else it could never come in.
-    least_bytes: int = parsed.max_frame + MAX_DECODED_BYTES
-    if parsed.memory_limit is None:
-        return max(DEFAULT_MEMORY_BYTES, least_bytes)
-    given: int = parsed.memory_limit
-    if given < least_bytes:
-        raise ConfigurationError(
-            f"--memory-limit is {size_in_words(given)}, expected at least "
-            f"{size_in_words(least_bytes)}: --max-frame, and 64MiB for what is in it decoded"
-        )
-    return given
 
 
 def _max_frame(text: str) -> int:

@@ -16,8 +16,7 @@ from offload.auth import ServerTokens, load_device_token, load_server_tokens
 from offload.cloud.access import Access
 from offload.cloud.admission import note_tls_refusal
 from offload.cloud.options import Options, TlsFiles, parse
-from offload.errors import ConfigurationError
-from offload.loading import App, load_app
+from offload.loading import App, check_names, load_app
 from offload.logs import write_last
 from offload.results import ResultsStore, open_results
 
@@ -80,18 +79,15 @@ def _load_apps(specs: Sequence[str]) -> dict[str, App]:
         ConfigurationError: One is given twice, or contradicts itself.
         LoadingError: One cannot be loaded.
     """
-    apps: dict[str, App] = {}
-    for spec in specs:
-        app = load_app(spec, source=None)
-        if app.name in apps:
-            raise ConfigurationError(f"app {app.name!r} is given twice")
-        apps[app.name] = app
+    apps = [load_app(spec, source=None) for spec in specs]
+    check_names([app.name for app in apps])
+    for app in apps:
         for name in app.pipeline.forgetful:
             logger.warning(
                 "state_not_kept",
                 extra={"app": app.name, "task": name, "why": "it has no snapshot and restore"},
             )
-    return apps
+    return {app.name: app for app in apps}
 
 
 def _load_tls(files: TlsFiles | None) -> ssl.SSLContext | None:

@@ -14,13 +14,13 @@ from offload import __version__
 from offload.arguments import Parser, add_access_options, count, port_from, size
 from offload.doctor.reading import DEFAULT_MARK
 from offload.errors import ConfigurationError
+from offload.server_limits import DEFAULT_MAX_CLIENTS, DEFAULT_MEMORY_BYTES, memory_bytes
 from offload.servers import Server, add_host_option, add_tls_options, check_tls, read_servers
+from offload.wire import MAX_MESSAGE_BYTES
 
 DEFAULT_APP: Final = "ball_tracking_example"
 DEFAULT_SOURCE: Final = "synthetic"
 DEFAULT_RESULTS: Final = "sqlite:results.db"
-DEFAULT_CLIENTS: Final = 1024
-DEFAULT_MEMORY_BYTES: Final = 1024**3
 
 # What means nothing for a server's machine, and what for a device.
 _OF_DEVICES: Final = ("source", "host", "tls", "tls_ca", "tls_cert", "tls_key")
@@ -94,7 +94,7 @@ class Options:
         parts += ["--bind", self.bind] if self.bind else []
         parts += ["--port", str(self.port), "--results", self.results]
         parts += ["--token-file", str(self.token_file)] if self.token_file else []
-        if self.max_clients != DEFAULT_CLIENTS:
+        if self.max_clients != DEFAULT_MAX_CLIENTS:
             parts += ["--max-clients", str(self.max_clients)]
         if self.memory_bytes != DEFAULT_MEMORY_BYTES:
             parts += ["--memory-limit", str(self.memory_bytes)]
@@ -132,8 +132,8 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
         tls_key=parsed.tls_key,
         bind=parsed.bind or environment.get("BIND") or None,
         results=parsed.results or environment.get("OFFLOAD_RESULTS") or DEFAULT_RESULTS,
-        max_clients=parsed.max_clients or DEFAULT_CLIENTS,
-        memory_bytes=parsed.memory_limit or DEFAULT_MEMORY_BYTES,
+        max_clients=parsed.max_clients or DEFAULT_MAX_CLIENTS,
+        memory_bytes=memory_bytes(parsed.memory_limit, max_frame_bytes=MAX_MESSAGE_BYTES),
     )
 
 
@@ -193,7 +193,7 @@ def _parser() -> argparse.ArgumentParser:
         "--max-clients",
         type=count,
         metavar="N",
-        help=f"server: most devices at a time (default: {DEFAULT_CLIENTS})",
+        help=f"server: most devices at a time (default: {DEFAULT_MAX_CLIENTS})",
     )
     add(
         "--memory-limit",

@@ -17,6 +17,7 @@ from offload.doctor.reading import NO_SOURCE
 from offload.doctor.report import Report
 from offload.doctor.tokens import check_server_tokens
 from offload.errors import ConfigurationError, OffloadError
+from offload.loading import check_names
 from offload.results import Result, ResultsStore, StreamCommit, open_results, pack_result
 from offload.transport import bound_endpoint, listening_sockets
 
@@ -35,15 +36,28 @@ def examine_server(options: Options, environment: Mapping[str, str], report: Rep
             memory_bytes=options.memory_bytes, max_clients=options.max_clients
         )
     )
-    for each in options.apps:
-        report.looks_at(f"app {each}")
-        report.add(look_at_app(each, source=NO_SOURCE).finding)
+    _look_at_apps(options, report)
     report.add(check_server_tokens(options.token_file, environment))
     report.add(check_port(options.bind, options.port))
     report.looks_at("the disk")
     report.add(check_results(options.results))
-    command = shlex.join(options.server_command())
-    report.note_command(command, why="--dashboard PORT adds the web page")
+    if report.exit_code == 0:
+        command = shlex.join(options.server_command())
+        report.note_command(command, why="--dashboard PORT adds the web page")
+
+
+def _look_at_apps(options: Options, report: Report) -> None:
+    names = []
+    for each in options.apps:
+        report.looks_at(f"app {each}")
+        seen = look_at_app(each, source=NO_SOURCE)
+        report.add(seen.finding)
+        if seen.app is not None:
+            names.append(seen.app.name)
+    try:
+        check_names(names)
+    except OffloadError as error:
+        report.add(failure("app", error))
 
 
 def check_port(bind: str | None, port: int) -> Finding:

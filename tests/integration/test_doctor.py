@@ -483,6 +483,15 @@ def test_server_machine_that_is_well_is_left_as_it_was(tmp_path: Path) -> None:
     assert {each.name for each in tmp_path.iterdir()} <= {f"{app}.py", "__pycache__"}
 
 
+def test_app_that_a_server_is_given_twice_is_told(tmp_path: Path) -> None:
+    app = numbers_app(tmp_path)
+    again = ("--app", f"{app}:pipeline")
+    ended = run_doctor(tmp_path, "--server", "--app", app, *again, "--port", "0")
+    assert ended.code == 2
+    assert "app 'numbers_app' is given twice" in ended.out
+    assert "to begin" not in ended.out
+
+
 def test_port_that_is_taken_is_told(tmp_path: Path) -> None:
     app = numbers_app(tmp_path)
     with cloud_server(tmp_path, "--app", app) as server:
@@ -520,6 +529,9 @@ def test_results_that_cannot_be_stored_are_told(tmp_path: Path, url: str, why: s
         (["--tls-ca", "f", "--host", "h"], "--tls-ca goes with --tls"),
         (["--tls"], "--tls goes with --host"),
         (["--token-file", "f"], "--token-file goes with --host"),
+        # What the server would not take either.
+        (["--server", "--memory-limit", "0"], "--memory-limit is 0 bytes, expected at least 134"),
+        (["--server", "--memory-limit", "1MiB"], "expected at least 134217728 bytes"),
     ],
 )
 def test_options_that_mean_nothing_are_refused(
