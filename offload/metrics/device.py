@@ -53,7 +53,6 @@ class DeviceMetrics:
         yield from self._read_steering(sample)
         # The last frames are finished after the last sample.
         yield from _read_frames(ended or sample)
-        yield families.ABANDONED.at(ended.abandoned if ended is not None else 0)
         yield from _read_flow(sample)
         yield from _read_tasks(began.tasks, sample)
         yield from _read_link(sample)

@@ -97,12 +97,6 @@ FRAMES: Final = Family(
     labels=("outcome",),
     help="Frames that are over: result, filtered, failed (a task raised), dropped (shed).",
 )
-ABANDONED: Final = Family(
-    name="offload_abandoned_frames_total",
-    kind=Kind.COUNTER,
-    unit="frames",
-    help="Frames that were lost to the run because it ended; 0 until then.",
-)
 EXPECTED: Final = Family(
     name="offload_expected_frames",
     kind=Kind.GAUGE,
@@ -220,7 +214,6 @@ DEVICE_FAMILIES: Final = (
         NEWEST_AGE,
         RESUMED,
         FRAMES,
-        ABANDONED,
         EXPECTED,
         SPLIT_FRAMES,
         IN_FLIGHT,
