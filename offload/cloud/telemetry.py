@@ -114,6 +114,10 @@ class ServerTelemetry:
         self.is_wanted = True
         self._recorder.add(view)
 
+    def now(self) -> float:
+        """Return the time, as its events have it."""
+        return self._recorder.now()
+
     def look(
         self,
         streams: Iterable[SampledStream],

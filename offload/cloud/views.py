@@ -45,7 +45,10 @@ class ServerViews:
                 telemetry.add_view(trace)
             if options.metrics is not None:
                 endpoint = open_server_endpoint(
-                    options.metrics, add_view=telemetry.add_view, max_streams=options.max_clients
+                    options.metrics,
+                    add_view=telemetry.add_view,
+                    now=telemetry.now,
+                    max_streams=options.max_clients,
                 )
                 opened.callback(endpoint.close)
             self._opened = opened.pop_all()

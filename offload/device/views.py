@@ -57,7 +57,10 @@ class DeviceViews:
                 self.recorder.add(trace)
             if options.metrics is not None:
                 endpoint = open_device_endpoint(
-                    options.metrics, add_view=self.recorder.add, reasons=reasons
+                    options.metrics,
+                    add_view=self.recorder.add,
+                    now=self.recorder.now,
+                    reasons=reasons,
                 )
                 opened.callback(endpoint.close)
             self._opened = opened.pop_all()

@@ -5,7 +5,9 @@
 in Prometheus' text format and ``endpoint`` serves that: both need the extra ``metrics``. All of it
 is loaded when somebody asks for an endpoint.
 
-    endpoint = open_device_endpoint(address, add_view=recorder.add, reasons=tuple(Reason))
+    endpoint = open_device_endpoint(
+        address, add_view=recorder.add, now=recorder.now, reasons=tuple(Reason)
+    )
     ...
     endpoint.close()
 """
@@ -23,13 +25,18 @@ if TYPE_CHECKING:
 
 
 def open_device_endpoint(
-    address: "Place", *, add_view: Callable[["View"], None], reasons: Sequence[str]
+    address: "Place",
+    *,
+    add_view: Callable[["View"], None],
+    now: Callable[[], float],
+    reasons: Sequence[str],
 ) -> "MetricsEndpoint":
     """Serve a device program's metrics until the endpoint is closed.
 
     Args:
         address: Where.
         add_view: Lets a view see the program's events.
+        now: Returns the time, as the events have it.
         reasons: All reasons that its scheduler may have for its split.
 
     Raises:
@@ -37,20 +44,25 @@ def open_device_endpoint(
     """
     from offload.metrics.device import DeviceMetrics
 
-    metrics = DeviceMetrics(reasons=reasons)
+    metrics = DeviceMetrics(reasons=reasons, now=now)
     endpoint = open_endpoint(address, metrics)
     add_view(metrics)
     return endpoint
 
 
 def open_server_endpoint(
-    address: "Place", *, add_view: Callable[["View"], None], max_streams: int
+    address: "Place",
+    *,
+    add_view: Callable[["View"], None],
+    now: Callable[[], float],
+    max_streams: int,
 ) -> "MetricsEndpoint":
     """Serve a server's metrics until the endpoint is closed.
 
     Args:
         address: Where.
         add_view: Lets a view see the server's events.
+        now: Returns the time, as the events have it.
         max_streams: How many streams are shown at most.
 
     Raises:
@@ -58,7 +70,7 @@ def open_server_endpoint(
     """
     from offload.metrics.server import ServerMetrics
 
-    metrics = ServerMetrics(max_streams=max_streams)
+    metrics = ServerMetrics(max_streams=max_streams, now=now)
     endpoint = open_endpoint(address, metrics)
     add_view(metrics)
     return endpoint

@@ -2,15 +2,15 @@
 
 Nothing is counted here: the counts are those of the events, and begin at zero with each run.
 
-    metrics = DeviceMetrics(reasons=tuple(Reason))
+    metrics = DeviceMetrics(reasons=tuple(Reason), now=recorder.now)
     metrics.note(event)                             # it is a view of the recorder
     list(metrics.read())
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from offload.metrics import device_families as families
-from offload.metrics.families import Reading, read_load
+from offload.metrics.families import SAMPLE_AGE, Reading, read_load, still_so
 from offload.telemetry.events import RunBegan, RunEnded, Sampled, TelemetryEvent
 
 
@@ -19,11 +19,13 @@ class DeviceMetrics:
 
     Args:
         reasons: All reasons that a scheduler may have for its split.
+        now: Returns the time, as the events have it.
     """
 
-    def __init__(self, *, reasons: Sequence[str]) -> None:
+    def __init__(self, *, reasons: Sequence[str], now: Callable[[], float]) -> None:
         """Start with nothing to say."""
         self._reasons = reasons
+        self._now = now
         # Each is replaced as a whole, so whoever reads needs no lock.
         self._began: RunBegan | None = None
         self._sample: Sampled | None = None
@@ -50,6 +52,13 @@ class DeviceMetrics:
         yield families.RUN_START.at(began.began_at)
         if sample is None:
             return
+        age_s = self._now() - sample.at_s
+        yield SAMPLE_AGE.at(age_s)
+        yield from still_so(self._read_sample(began, sample, ended), age_s)
+
+    def _read_sample(
+        self, began: RunBegan, sample: Sampled, ended: RunEnded | None
+    ) -> Iterator[Reading]:
         yield from self._read_steering(sample)
         # The last frames are finished after the last sample.
         yield from _read_frames(ended or sample)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from offload.metrics.families import LOAD_FAMILIES, Family, Kind
+from offload.metrics.families import SHARED_FAMILIES, Family, Kind
 
 RUN_INFO: Final = Family(
     name="offload_run_info",
@@ -222,5 +222,5 @@ DEVICE_FAMILIES: Final = (
     *(TASK_SECONDS, TASK_RUNS),
     *(CONNECTED, RECONNECTS, RESENT, SENT_BYTES, LINK_RATE, CLOUD_CPU),
     *(SPOOLED, SPOOL_BYTES, SPOOL_LIMIT),
-    *(*LOAD_FAMILIES, TEMPERATURE),
+    *(*SHARED_FAMILIES, TEMPERATURE),
 )

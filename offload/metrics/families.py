@@ -4,7 +4,7 @@ Names and units are those of Prometheus: base units (seconds, bytes, parts of on
 what only grows, ``_info`` for what is told by labels. docs/metrics.md lists them all.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
@@ -69,6 +69,15 @@ class Metrics(Protocol):
         """Yield the values that there are now, in any order."""
 
 
+# Samples come once a second. What an older one says is not so any more: whoever makes them hangs.
+SAID_FOR_S: Final = 5.0
+
+SAMPLE_AGE: Final = Family(
+    name="offload_sample_age_seconds",
+    kind=Kind.GAUGE,
+    unit="seconds",
+    help="How long ago the program last looked at how it goes; it does so once a second.",
+)
 PROCESS_CPU: Final = Family(
     name="offload_process_cpu_ratio",
     kind=Kind.GAUGE,
@@ -89,7 +98,14 @@ MACHINE_CPU: Final = Family(
 )
 
 # Both programs have them: what scrapes them says whose they are.
-LOAD_FAMILIES: Final = (PROCESS_CPU, PROCESS_MEMORY, MACHINE_CPU)
+SHARED_FAMILIES: Final = (SAMPLE_AGE, PROCESS_CPU, PROCESS_MEMORY, MACHINE_CPU)
+
+
+def still_so(readings: Iterable[Reading], age_s: float) -> Iterator[Reading]:
+    """Yield what still holds of a sample's readings at its age: counts and names always do."""
+    for each in readings:
+        if age_s <= SAID_FOR_S or each.family.kind in (Kind.COUNTER, Kind.INFO):
+            yield each
 
 
 def read_load(sample: Sampled | ServerSampled) -> Iterator[Reading]:

@@ -1,19 +1,19 @@
 """What a server's newest events say, as metrics. Pure, but for a lock.
 
-metrics = ServerMetrics(max_streams=options.max_clients)
+metrics = ServerMetrics(max_streams=options.max_clients, now=recorder.now)
 metrics.note(event)                             # it is a view of the recorder
 list(metrics.read())
 """
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
 from offload.messages import RefusalCode
 from offload.metrics import server_families as families
-from offload.metrics.families import Reading, read_load
+from offload.metrics.families import SAID_FOR_S, SAMPLE_AGE, Reading, read_load, still_so
 from offload.telemetry.events import (
     PeerRefused,
     Sampled,
@@ -28,9 +28,6 @@ from offload.telemetry.stream_history import FORGET_AWAY_S
 # A stream that is over is shown for as long as Prometheus looks back by default: whatever its
 # interval is, it gets the last counts.
 FORGET_AFTER_S: Final = 300.0
-
-# Devices say once a second how they go. What one said before it fell silent is not so any more.
-SAID_FOR_S: Final = 5.0
 
 # A growth from nothing to one is seen only by whom has seen the nothing.
 CAUSES: Final = (*(each.value for each in RefusalCode), "tls")
@@ -71,11 +68,13 @@ class ServerMetrics:
     Args:
         max_streams: How many streams are shown: one whose device is away makes room for one whose
             device is connected.
+        now: Returns the time, as the events have it.
     """
 
-    def __init__(self, *, max_streams: int) -> None:
+    def __init__(self, *, max_streams: int, now: Callable[[], float]) -> None:
         """Start with nothing to say."""
         self._max_streams = max_streams
+        self._now = now
         self._began: ServerBegan | None = None
         self._sample: ServerSampled | None = None
         # Guards the two below, which are read while they change.
@@ -112,14 +111,14 @@ class ServerMetrics:
             yield families.SERVER_START.at(began.began_at)
         for cause, number in refusals.items():
             yield families.REFUSALS.at(number, cause)
+        age_s = 0.0
         if sample is not None:
-            yield families.SESSIONS.at(sample.sessions)
-            yield families.OPERATORS.at(sample.operators)
-            yield families.FRAME_MEMORY.at(sample.frame_bytes)
-            yield families.FRAME_MEMORY_LIMIT.at(sample.frame_limit_bytes)
-            yield from read_load(sample)
+            age_s = self._now() - sample.at_s
+            yield SAMPLE_AGE.at(age_s)
+            yield from still_so(_read_server(sample), age_s)
+        # Streams are sampled together with the server.
         for each in streams:
-            yield from _read_stream(each)
+            yield from still_so(_read_stream(each), age_s)
 
     def _note_stream(self, sample: StreamSampled) -> None:
         known = self._streams.get(sample.stream)
@@ -152,6 +151,14 @@ class ServerMetrics:
         for name, stream in list(self._streams.items()):
             if now - stream.sample.at_s > FORGET_AFTER_S:
                 del self._streams[name]
+
+
+def _read_server(sample: ServerSampled) -> Iterator[Reading]:
+    yield families.SESSIONS.at(sample.sessions)
+    yield families.OPERATORS.at(sample.operators)
+    yield families.FRAME_MEMORY.at(sample.frame_bytes)
+    yield families.FRAME_MEMORY_LIMIT.at(sample.frame_limit_bytes)
+    yield from read_load(sample)
 
 
 def _read_stream(stream: _Stream) -> Iterator[Reading]:

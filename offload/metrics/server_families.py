@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from offload.metrics.families import LOAD_FAMILIES, Family, Kind
+from offload.metrics.families import SHARED_FAMILIES, Family, Kind
 
 SERVER_INFO: Final = Family(
     name="offload_server_info",
@@ -131,7 +131,7 @@ STREAM_SPLIT: Final = Family(
 
 SERVER_FAMILIES: Final = (
     *(SERVER_INFO, SERVER_START, SESSIONS, OPERATORS, REFUSALS),
-    *(FRAME_MEMORY, FRAME_MEMORY_LIMIT, *LOAD_FAMILIES),
+    *(FRAME_MEMORY, FRAME_MEMORY_LIMIT, *SHARED_FAMILIES),
     *(STREAM_INFO, STREAM_CONNECTED, STREAM_FRAMES, STREAM_DUPLICATES, STREAM_NEXT_SEQ),
     *(STREAM_TASK_SECONDS, STREAM_RECEIVED, STREAM_WAITING),
     *(STREAM_THROUGHPUT, STREAM_TARGET, STREAM_SPLIT),

@@ -1,6 +1,7 @@
 """``--metrics-port`` of both programs, as a user meets it."""
 
 import re
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -51,6 +52,13 @@ def finish(number: int) -> int:
 pipeline = Pipeline([numbers, finish])
 """
 
+# Gives frames until a file says no more, and then hangs.
+HANGING_APP: Final = APP.replace(
+    "        number += 1",
+    """        number += 1
+    time.sleep(3600)""",
+)
+
 # Runs a program as a user does whose Python lacks the package.
 WITHOUT_PACKAGE: Final = """
 import runpy, sys
@@ -90,12 +98,31 @@ def test_both_programs_serve_their_metrics_until_they_end(tmp_path: Path) -> Non
         r'^offload_run_info{app="numbers_app",.*mode="manual",stream="porch"', local, re.MULTILINE
     )
     assert re.search(r"^offload_captured_frames_total [1-9]", local, re.MULTILINE)
+    # What is known of the last moments is fresh.
+    assert "\noffload_connected 1.0\n" in local
+    assert "\noffload_server_sessions 1.0\n" in cloud
     assert "offload_stream_throughput_frames_per_second" not in local
     assert 'offload_stream_connected{stream="porch"} 1.0\n' in cloud
     assert re.search(r'^offload_stream_split{stream="porch"} 1\.0$', cloud, re.MULTILINE)
     for each in urls:
         with pytest.raises(urllib.error.URLError):
             read_page(each)
+
+
+@pytest.mark.slow
+def test_a_device_that_hangs_does_not_look_well(tmp_path: Path) -> None:
+    app = write_app(tmp_path, "hanging_app", HANGING_APP)
+    with client(tmp_path, "--app", app, "--metrics-port", "0", "--report-every", "1") as device:
+        url = url_of(device)
+        device.wait_for_line("progress")
+        assert "\noffload_throughput_frames_per_second " in read_page(url)
+        (tmp_path / "end").touch()
+        give_up_s = time.monotonic() + WAIT_S
+        while "\noffload_throughput_frames_per_second " in (page := read_page(url)):
+            assert time.monotonic() < give_up_s, page
+            time.sleep(0.5)
+    assert re.search(r"^offload_captured_frames_total [1-9]", page, re.MULTILINE)
+    assert re.search(r"^offload_sample_age_seconds [1-9]", page, re.MULTILINE)
 
 
 @pytest.mark.parametrize("run", [run_client, run_server], ids=["device", "server"])

@@ -2,14 +2,15 @@
 
 from offload.metrics.device import DeviceMetrics
 from offload.metrics.device_families import DEVICE_FAMILIES
+from offload.metrics.families import SAID_FOR_S, Kind
 from offload.telemetry.events import TelemetryEvent
 from scheduler import Reason
 from tests.metrics.events import BEGAN, ENDED, sampled
 from tests.metrics.readings import named, readings
 
 
-def metrics_after(*events: TelemetryEvent) -> dict[str, float]:
-    metrics = DeviceMetrics(reasons=tuple(Reason))
+def metrics_after(*events: TelemetryEvent, now: float = 12.5) -> dict[str, float]:
+    metrics = DeviceMetrics(reasons=tuple(Reason), now=lambda: now)
     for each in events:
         metrics.note(each)
     return readings(metrics)
@@ -47,6 +48,18 @@ def test_values_are_in_base_units() -> None:
 def test_the_newest_sample_counts() -> None:
     found = metrics_after(BEGAN, sampled(completed=200), sampled(completed=215))
     assert found['offload_frames_total{outcome="result"}'] == 215
+
+
+def test_a_program_that_hangs_gives_its_counts_and_how_old_they_are() -> None:
+    fresh = metrics_after(BEGAN, sampled(at_s=12.0), now=12.0 + SAID_FOR_S)
+    assert fresh["offload_throughput_frames_per_second"] == 19.5
+    old = metrics_after(BEGAN, sampled(at_s=12.0), now=30.0)
+    assert old["offload_sample_age_seconds"] == 18
+    assert {key.partition("{")[0] for key in old} == {
+        *(each.name for each in DEVICE_FAMILIES if each.kind in (Kind.COUNTER, Kind.INFO)),
+        "offload_run_start_time_seconds",
+        "offload_sample_age_seconds",
+    }
 
 
 def test_frames_are_told_by_their_outcome() -> None:

@@ -12,7 +12,7 @@ from tests.metrics.events import BEGAN, SERVER_BEGAN, sampled, server_sampled, s
 
 
 def device_page() -> str:
-    metrics = DeviceMetrics(reasons=("settled", "stalled"))
+    metrics = DeviceMetrics(reasons=("settled", "stalled"), now=lambda: 12.5)
     metrics.note(BEGAN)
     metrics.note(sampled())
     return PageWriter(metrics).write().decode()
@@ -43,7 +43,7 @@ def test_the_page_has_nothing_but_what_was_read() -> None:
 
 
 def test_a_name_that_a_device_chose_stays_within_its_label() -> None:
-    metrics = ServerMetrics(max_streams=1)
+    metrics = ServerMetrics(max_streams=1, now=lambda: 12.5)
     for event in (SERVER_BEGAN, server_sampled(), stream_sampled(device='a"} 1\nx{y="\\')):
         metrics.note(event)
     page = PageWriter(metrics).write().decode()

@@ -1,6 +1,7 @@
 """A server's events as metrics: all of its own, and those of as many streams as it may have."""
 
-from offload.metrics.server import CAUSES, FORGET_AFTER_S, SAID_FOR_S, ServerMetrics
+from offload.metrics.families import SAID_FOR_S, Kind
+from offload.metrics.server import CAUSES, FORGET_AFTER_S, ServerMetrics
 from offload.metrics.server_families import SERVER_FAMILIES
 from offload.telemetry.events import PeerRefused, StreamEnded, TelemetryEvent
 from offload.telemetry.stream_history import FORGET_AWAY_S
@@ -8,8 +9,11 @@ from tests.metrics.events import SERVER_BEGAN, sampled, server_sampled, stream_s
 from tests.metrics.readings import named, readings
 
 
-def metrics_after(*events: TelemetryEvent, max_streams: int = 10) -> dict[str, float]:
-    metrics = ServerMetrics(max_streams=max_streams)
+def metrics_after(
+    *events: TelemetryEvent, max_streams: int = 10, now: float | None = None
+) -> dict[str, float]:
+    last_s = max((each.at_s for each in events), default=0.0)
+    metrics = ServerMetrics(max_streams=max_streams, now=lambda: last_s if now is None else now)
     for each in events:
         metrics.note(each)
     return readings(metrics)
@@ -57,6 +61,18 @@ def test_what_a_device_says_is_shown_while_it_is_connected_and_says_it() -> None
     assert named(metrics_after(*said, silent), name) == {}
     away = stream_sampled(at_s=13.0, connected=False)
     assert named(metrics_after(*said, away), name) == {}
+
+
+def test_a_server_that_hangs_gives_its_counts_and_how_old_they_are() -> None:
+    events = (SERVER_BEGAN, stream_sampled(at_s=12.0), server_sampled(at_s=12.0))
+    assert metrics_after(*events, now=12.0 + SAID_FOR_S)["offload_server_sessions"] == 2
+    old = metrics_after(*events, now=30.0)
+    assert old["offload_sample_age_seconds"] == 18
+    assert {key.partition("{")[0] for key in old} == {
+        *(each.name for each in SERVER_FAMILIES if each.kind in (Kind.COUNTER, Kind.INFO)),
+        "offload_server_start_time_seconds",
+        "offload_sample_age_seconds",
+    }
 
 
 def test_a_device_without_a_target_has_none() -> None:
