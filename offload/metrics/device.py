@@ -11,7 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 from offload.metrics import device_families as families
 from offload.metrics.families import SAMPLE_AGE, Reading, read_load, still_so
-from offload.telemetry.events import RunBegan, RunEnded, Sampled, TelemetryEvent
+from offload.telemetry.events import (
+    RunBegan,
+    RunEnded,
+    Sampled,
+    SessionLost,
+    SessionOpened,
+    TelemetryEvent,
+)
 
 
 class DeviceMetrics:
@@ -30,13 +37,21 @@ class DeviceMetrics:
         self._began: RunBegan | None = None
         self._sample: Sampled | None = None
         self._ended: RunEnded | None = None
+        # Known before the first sample: a run may begin in an outage.
+        self._connected = False
 
     def note(self, event: TelemetryEvent) -> None:
         """Take in one event."""
         match event:
             case RunBegan():
+                self._connected = event.mode == "client_only"
                 self._began = event
+            case SessionOpened():
+                self._connected = True
+            case SessionLost():
+                self._connected = False
             case Sampled():
+                self._connected = event.connected
                 self._sample = event
             case RunEnded():
                 self._ended = event
@@ -50,6 +65,7 @@ class DeviceMetrics:
             1, began.stream, began.device, began.app, began.mode, began.version
         )
         yield families.RUN_START.at(began.began_at)
+        yield families.CONNECTED.at(self._connected)
         if sample is None:
             return
         age_s = self._now() - sample.at_s
@@ -116,7 +132,6 @@ def _read_tasks(names: Sequence[str], sample: Sampled) -> Iterator[Reading]:
 
 
 def _read_link(sample: Sampled) -> Iterator[Reading]:
-    yield families.CONNECTED.at(sample.connected)
     yield families.RECONNECTS.at(sample.reconnects)
     yield families.RESENT.at(sample.resent)
     yield families.SENT_BYTES.at(sample.sent_bytes)

@@ -1,9 +1,11 @@
 """A device's events as metrics: what is known is there, what is not is left out."""
 
+from dataclasses import replace
+
 from offload.metrics.device import DeviceMetrics
 from offload.metrics.device_families import DEVICE_FAMILIES
 from offload.metrics.families import SAID_FOR_S, Kind
-from offload.telemetry.events import TelemetryEvent
+from offload.telemetry.events import SessionLost, SessionOpened, TelemetryEvent
 from scheduler import Reason
 from tests.metrics.events import BEGAN, ENDED, sampled
 from tests.metrics.readings import named, readings
@@ -24,7 +26,22 @@ def test_a_run_that_has_begun_says_what_it_is() -> None:
     info = (
         'offload_run_info{stream="porch",device="pi-4",app="ball",mode="automatic",version="1.0.0"}'
     )
-    assert metrics_after(BEGAN) == {info: 1, "offload_run_start_time_seconds": 1.7e9}
+    assert metrics_after(BEGAN) == {
+        info: 1,
+        "offload_run_start_time_seconds": 1.7e9,
+        "offload_connected": 0,
+    }
+
+
+def test_whether_a_device_is_connected_is_known_from_the_start() -> None:
+    opened = SessionOpened(
+        at_s=1.0, stream="porch", device="pi-4", app="ball", next_seq=0, peer="192.0.2.7:8089"
+    )
+    lost = SessionLost(at_s=2.0, stream="porch", reason="server was silent", in_flight=3)
+    assert metrics_after(BEGAN, opened)["offload_connected"] == 1
+    assert metrics_after(BEGAN, opened, lost)["offload_connected"] == 0
+    assert metrics_after(BEGAN, opened, lost, sampled(connected=True))["offload_connected"] == 1
+    assert metrics_after(replace(BEGAN, mode="client_only"))["offload_connected"] == 1
 
 
 def test_a_sample_with_all_that_may_be_known_fills_every_metric() -> None:
@@ -58,6 +75,7 @@ def test_a_program_that_hangs_gives_its_counts_and_how_old_they_are() -> None:
     assert {key.partition("{")[0] for key in old} == {
         *(each.name for each in DEVICE_FAMILIES if each.kind in (Kind.COUNTER, Kind.INFO)),
         "offload_run_start_time_seconds",
+        "offload_connected",
         "offload_sample_age_seconds",
     }
 
