@@ -131,6 +131,12 @@ class Stream:
         return self.counts.received_bytes + now
 
     @property
+    def duplicates_ignored(self) -> int:
+        """How many frames came again, over all connections."""
+        now = 0 if self.link is None else self.link.session.duplicates_ignored
+        return self.counts.duplicates_ignored + now
+
+    @property
     def waiting_frames(self) -> int:
         """Its frames that are here and not stored yet."""
         return self.waiting.frames

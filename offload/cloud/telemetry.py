@@ -39,6 +39,10 @@ class SampledStream(Protocol):
         """What came from its device."""
 
     @property
+    def duplicates_ignored(self) -> int:
+        """How many frames came again."""
+
+    @property
     def waiting_frames(self) -> int:
         """Its frames that are here and not stored yet."""
 
@@ -172,7 +176,7 @@ def _stream_sampled(stream: SampledStream, at_s: float) -> StreamSampled:
         filtered=counts.outcomes[Outcome.FILTERED],
         failed=counts.outcomes[Outcome.FAILED],
         dropped=counts.outcomes[Outcome.DROPPED],
-        duplicates_ignored=counts.duplicates_ignored,
+        duplicates_ignored=stream.duplicates_ignored,
         next_seq=counts.next_seq,
         cloud_task_s=counts.cloud_task_s,
         received_bytes=stream.received_bytes,

@@ -11,6 +11,7 @@ from typing import Final
 
 import pytest
 
+from offload.messages import Frame
 from offload.transport import listening_sockets
 from tests.integration.programs import (
     CLIENT,
@@ -25,6 +26,7 @@ from tests.integration.programs import (
     started,
     write_app,
 )
+from tests.integration.raw_device import NUMBERS, RawApp, RawDevice
 
 pytestmark = pytest.mark.integration
 
@@ -107,6 +109,29 @@ def test_both_programs_serve_their_metrics_until_they_end(tmp_path: Path) -> Non
     for each in urls:
         with pytest.raises(urllib.error.URLError):
             read_page(each)
+
+
+def test_frames_that_come_again_are_counted_while_their_device_is_connected(
+    tmp_path: Path,
+) -> None:
+    app = RawApp.of(write_app(tmp_path, "totals_app", NUMBERS), NUMBERS)
+    arguments = ("--app", app.name, "--insecure", "--metrics-port", "0")
+    with (
+        cloud_server(tmp_path, *arguments) as server,
+        RawDevice(server.port, app, stream="porch") as device,
+    ):
+        url = url_of(server)
+        device.open()
+        device.send_frame(0, doubled=2)
+        device.wait_for_acknowledgement(1)
+        device.send_raw(Frame(seq=0, split=1, captured_at=0.0, tree={"doubled": 2}))
+        counted = 'offload_stream_duplicate_frames_total{stream="porch"} 1.0'
+        give_up_s = time.monotonic() + WAIT_S
+        while counted not in (page := read_page(url)):
+            assert time.monotonic() < give_up_s, page
+            device.beat()
+            time.sleep(0.5)
+    assert 'offload_stream_connected{stream="porch"} 1.0' in page
 
 
 @pytest.mark.slow
