@@ -19,6 +19,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from offload.cloud.transport import CloudConnection
+from offload.messages import RefusalCode
+from offload.telemetry.events import MuteRefusal
 from offload.throttle import Complaint
 from offload.transport import Listener, endpoint
 
@@ -182,9 +184,11 @@ class Admission:
     def _note_failure(self, arrival: Arrival) -> None:
         # A failure that TLS has words for shows here only when the peer has hung up, or later.
         if arrival.refusal:
-            self._on_refused("tls", arrival.peer, arrival.refusal)
+            self._on_refused(MuteRefusal.TLS.value, arrival.peer, arrival.refusal)
         elif self._loop.time() >= arrival.until_s:
-            self._on_refused("timeout", arrival.peer, f"no TLS within {self._handshake_s:.0f} s")
+            self._on_refused(
+                RefusalCode.TIMEOUT.value, arrival.peer, f"no TLS within {self._handshake_s:.0f} s"
+            )
         # Else it hung up without a word, as who only looks whether a port is open.
 
 

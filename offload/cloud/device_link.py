@@ -27,6 +27,7 @@ from offload.errors import (
 from offload.messages import Control, RefusalCode
 from offload.session import SILENCE_S, CloudEvent, CloudSession
 from offload.sizes import size_in_words
+from offload.telemetry.events import MuteRefusal
 from offload.wire import Admit
 
 logger = logging.getLogger(__name__)
@@ -247,7 +248,7 @@ class DeviceLink:
 
     def _end_slow_reader(self, what: str) -> None:
         reason = f"the device does not read: it {what}"
-        self._on_refused("slow_reader", self.connection.peer, reason)
+        self._on_refused(MuteRefusal.SLOW_READER.value, self.connection.peer, reason)
         self._end_at_once(reason)
 
     def _end_at_once(self, reason: str) -> None:

@@ -15,6 +15,7 @@ from offload.messages import RefusalCode
 from offload.metrics import server_families as families
 from offload.metrics.families import SAID_FOR_S, SAMPLE_AGE, Reading, read_load, still_so
 from offload.telemetry.events import (
+    MuteRefusal,
     PeerRefused,
     Sampled,
     ServerBegan,
@@ -30,7 +31,7 @@ from offload.telemetry.stream_history import FORGET_AWAY_S
 FORGET_AFTER_S: Final = 300.0
 
 # A growth from nothing to one is seen only by whom has seen the nothing.
-CAUSES: Final = (*(each.value for each in RefusalCode), "tls")
+CAUSES: Final = tuple(each.value for each in (*RefusalCode, *MuteRefusal))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

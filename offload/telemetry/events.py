@@ -9,6 +9,7 @@ says so.
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final, TypeAlias
 
 # What one sample says is measured over so many seconds: often enough to be live, and seldom enough
@@ -270,9 +271,16 @@ class ServerBegan:
     version: str
 
 
+class MuteRefusal(StrEnum):
+    """Why a server refuses a peer that it cannot tell so; the others are `messages.RefusalCode`."""
+
+    TLS = "tls"
+    SLOW_READER = "slow_reader"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerRefused:
-    """A server refused a connection; ``cause`` is one of its few kinds of refusals."""
+    """A server refused a connection; ``cause`` is a `messages.RefusalCode` or a `MuteRefusal`."""
 
     at_s: float
     cause: str

@@ -47,6 +47,7 @@ def test_refusals_are_counted_by_cause_from_zero_on() -> None:
     )
     assert found.pop('{cause="token"}') == 2
     assert found.pop('{cause="busy"}') == 1
+    assert found['{cause="tls"}'] == found['{cause="slow_reader"}'] == 0
     assert set(found.values()) == {0}
     assert len(found) == len(CAUSES) - 2
 
