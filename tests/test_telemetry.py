@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
@@ -246,6 +246,31 @@ def test_how_a_run_goes_is_logged_as_often_as_asked_though_samples_are_a_little_
     for late in range(1, 10):
         view.note(sampled(at_s=late * 1.02, fps=float(late)))
     assert [vars(each)["fps"] for each in log.records] == [3.0, 6.0, 9.0]
+
+
+def reports(log: pytest.LogCaptureFixture, *, every_s: float, at_s: Iterable[float]) -> list[float]:
+    """Return when the log says how the run goes, of samples at these times."""
+    view = EventLog(report_every_s=every_s)
+    for each in at_s:
+        view.note(sampled(at_s=each, fps=each))
+    return [vars(each)["fps"] for each in log.records]
+
+
+def test_lines_that_come_between_two_samples_are_as_many_as_asked(
+    log: pytest.LogCaptureFixture,
+) -> None:
+    seconds = [number * 1.01 for number in range(1, 61)]
+    assert 38 <= len(reports(log, every_s=1.5, at_s=seconds)) <= 41
+
+
+def test_lines_closer_than_samples_come_with_each_sample(log: pytest.LogCaptureFixture) -> None:
+    often = [number / 5 for number in range(1, 11)]
+    assert reports(log, every_s=0.2, at_s=often) == often
+
+
+def test_lines_that_were_held_up_are_not_made_up_for(log: pytest.LogCaptureFixture) -> None:
+    seconds = [1.0, 2.0, 10.2, 11.2, 12.2, 13.2, 14.2]
+    assert reports(log, every_s=3.0, at_s=seconds) == [10.2, 13.2]
 
 
 def test_without_reports_only_what_happens_is_logged(log: pytest.LogCaptureFixture) -> None:

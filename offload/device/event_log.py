@@ -4,11 +4,11 @@ recorder.add(EventLog(report_every_s=3.0))
 """
 
 import logging
-import math
 from typing import Final
 
 from offload.device.report import progress_fields
 from offload.telemetry.events import (
+    SAMPLE_PERIOD_S,
     Sampled,
     SessionLost,
     SessionOpened,
@@ -24,21 +24,23 @@ class EventLog:
     """Writes log lines of events.
 
     Args:
-        report_every_s: How often at most to say how the run goes; infinity for never.
+        report_every_s: How often to say how the run goes, each time at the sample that comes next
+            to it; infinity for never.
     """
 
     def __init__(self, *, report_every_s: float) -> None:
         """Say how it goes for the first time after so long."""
         self._report_every_s = report_every_s
-        # A sample is a little late now and then, which is not to double the time between two lines.
-        self._next_report_s = report_every_s if math.isinf(report_every_s) else 0.9 * report_every_s
+        self._report_s = report_every_s
+        # No other sample is closer than one within half of the time between two.
+        self._near_s = min(SAMPLE_PERIOD_S, report_every_s) / 2
 
     def note(self, event: TelemetryEvent) -> None:
         """Write a line about what is of interest to who runs the program."""
         match event:
             case Sampled():
-                if event.at_s >= self._next_report_s:
-                    self._next_report_s = event.at_s + 0.9 * self._report_every_s
+                if event.at_s >= self._report_s - self._near_s:
+                    self._look_forward(event.at_s)
                     logger.info("progress", extra=progress_fields(event))
             case SessionOpened():
                 logger.info("session_opened", extra={"next_seq": event.next_seq})
@@ -53,6 +55,11 @@ class EventLog:
             case _:
                 # The others are of interest to machines, or said at the end.
                 pass
+
+    def _look_forward(self, at_s: float) -> None:
+        # Lines that were held up are not made up for.
+        is_late = at_s > self._report_s + self._near_s
+        self._report_s = (at_s if is_late else self._report_s) + self._report_every_s
 
 
 _VALUES: Final = {"target": "fps", "pin": "split"}
