@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from offload.messages import RefusalCode
+from offload.messages import RefusalCode, is_trial
 from offload.metrics import server_families as families
 from offload.metrics.families import SAID_FOR_S, SAMPLE_AGE, Reading, read_load, still_so
 from offload.telemetry.events import (
@@ -166,7 +166,8 @@ def _read_stream(stream: _Stream) -> Iterator[Reading]:
     sample = stream.sample
     name = sample.stream
     yield families.STREAM_INFO.at(1, name, sample.device, sample.app)
-    if not stream.is_over:
+    # A trial that its device has left is of no use to anybody.
+    if not stream.is_over and (sample.connected or not is_trial(name)):
         yield families.STREAM_CONNECTED.at(sample.connected, name)
     yield families.STREAM_FRAMES.at(sample.results, name, "result")
     yield families.STREAM_FRAMES.at(sample.filtered, name, "filtered")

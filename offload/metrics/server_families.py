@@ -60,7 +60,7 @@ STREAM_CONNECTED: Final = Family(
     name="offload_stream_connected",
     kind=Kind.GAUGE,
     labels=("stream",),
-    help="1 while its device is connected, else 0; nothing once the stream is complete.",
+    help="1 while its device is connected; else 0, or nothing where it is complete or a trial.",
 )
 STREAM_FRAMES: Final = Family(
     name="offload_stream_frames_total",

@@ -1,5 +1,7 @@
 """A server's events as metrics: all of its own, and those of as many streams as it may have."""
 
+from dataclasses import replace
+
 from offload.metrics.families import SAID_FOR_S, Kind
 from offload.metrics.server import CAUSES, FORGET_AFTER_S, ServerMetrics
 from offload.metrics.server_families import SERVER_FAMILIES
@@ -128,6 +130,13 @@ def test_a_stream_whose_device_is_away_for_a_day_is_shown_again_once_it_is_back(
     assert streams_after(*events) == set()
     events.append(stream_sampled(at_s=FORGET_AWAY_S + 2.0))
     assert streams_after(*events) == {"porch"}
+
+
+def test_a_trial_is_connected_but_never_away() -> None:
+    here = stream_sampled(stream="porch (trial)")
+    name = 'offload_stream_connected{stream="porch (trial)"}'
+    assert metrics_after(here)[name] == 1
+    assert name not in metrics_after(here, replace(here, connected=False))
 
 
 def test_there_are_never_more_streams_than_there_may_be() -> None:
