@@ -211,7 +211,8 @@ class ThroughputScheduler:
             fps=self._throughput.fps(now),
             target_fps=self._target_fps,
             position=self._mean_split(),
-            reason=self._reason,
+            # No frame is chosen, and nothing planned, while the window is full.
+            reason=Reason.STALLED if self._is_stalled(now) else self._reason,
             points=tuple(self._points[index] for index in self._mixture.shares),
             trim=self._trim.value,
             window=self._window,
@@ -242,6 +243,9 @@ class ThroughputScheduler:
         """Return the recorded decisions, oldest first: each change, and one a second without."""
         return self._decisions.all()
 
+    def _is_stalled(self, now: float) -> bool:
+        return self._throughput.frames >= FIRST_FRAMES and self._throughput.is_stalled(now)
+
     def _control(self, now: float) -> None:
         """Trim, plan, and dither accordingly, if there is anything to learn from."""
         step = self._device_time.step(now)
@@ -250,7 +254,7 @@ class ThroughputScheduler:
         if self._throughput.frames < FIRST_FRAMES:
             if self._pinned is None:
                 self._probing.begin(now)
-        elif self._throughput.is_stalled(now):
+        elif self._is_stalled(now):
             self._reason = Reason.STALLED
         else:
             self._throughput.mark()

@@ -297,6 +297,16 @@ def test_stall_moves_nothing_and_says_so() -> None:
     assert scheduler.state(now + 7).position == position
 
 
+def test_stall_is_said_while_the_window_is_full_and_no_frame_can_be_chosen() -> None:
+    scheduler = make_scheduler(target_fps=22.0)
+    now = drive(scheduler, until_s=10)
+    before = scheduler.state(now).reason
+    assert before is not Reason.STALLED
+    assert scheduler.state(now + 7).reason is Reason.STALLED
+    feed(scheduler, scheduler.choose(now), at_s=now + 8, seq=10_000)
+    assert scheduler.state(now + 8).reason is before
+
+
 def test_fps_falls_as_time_passes_without_a_finished_frame() -> None:
     scheduler = make_scheduler(target_fps=22.0)
     now = drive(scheduler, until_s=10)
