@@ -534,6 +534,7 @@ class DeviceRun:
             began_s=self._began_s,
             link=self._out.state(),
             has_cloud=uplink is not None,
+            is_behind=uplink is not None and uplink.is_behind,
             capture=self._captures,
             is_live=self._source is not None and self._source.live,
             expected_frames=self._expected_frames,

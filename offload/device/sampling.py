@@ -32,6 +32,7 @@ class Moment:
         began_s: When the run began, monotonic seconds.
         link: The state of the link.
         has_cloud: Whether frames go to a cloud.
+        is_behind: Whether they go to disk first, so that no scheduler chooses their split.
         capture: Where frames come from.
         is_live: Whether they come unasked.
         expected_frames: How many will be captured; None if nobody knows.
@@ -44,6 +45,7 @@ class Moment:
     began_s: float
     link: LinkState
     has_cloud: bool
+    is_behind: bool
     capture: Capture
     is_live: bool
     expected_frames: int | None
@@ -105,7 +107,7 @@ class Sampler:
             fps=totals.rate.per_second(now),
             target_fps=None if state is None else state.target_fps,
             pinned=moment.pinned,
-            split=_split(totals, moment) if state is None else state.position,
+            split=_split(totals, moment) if state is None or moment.is_behind else state.position,
             reason=None if state is None else str(state.reason),
             latency_p50_s=recent.percentile(0.5),
             latency_p95_s=recent.percentile(0.95),
