@@ -24,10 +24,9 @@ from offload.telemetry.events import (
     StreamSampled,
     TelemetryEvent,
 )
-from offload.telemetry.stream_history import FORGET_AWAY_S
 
-# A stream that is over is shown for as long as Prometheus looks back by default: whatever its
-# interval is, it gets the last counts.
+# A stream that is over, or whose device is away, is shown for as long as Prometheus looks back by
+# default: whatever its interval is, it gets the last counts.
 FORGET_AFTER_S: Final = 300.0
 
 # A growth from nothing to one is seen only by whom has seen the nothing.
@@ -52,8 +51,8 @@ class _Stream:
 
     @property
     def is_shown(self) -> bool:
-        """Whether its device is not away for so long that nobody asks for it any more."""
-        return self.sample.at_s - self.connected_s <= FORGET_AWAY_S
+        """Whether its device is here, or was not long ago."""
+        return self.sample.at_s - self.connected_s <= FORGET_AFTER_S
 
     @property
     def says(self) -> Sampled | None:

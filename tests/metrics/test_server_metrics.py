@@ -6,7 +6,6 @@ from offload.metrics.families import SAID_FOR_S, Kind
 from offload.metrics.server import CAUSES, FORGET_AFTER_S, ServerMetrics
 from offload.metrics.server_families import SERVER_FAMILIES
 from offload.telemetry.events import PeerRefused, StreamEnded, TelemetryEvent
-from offload.telemetry.stream_history import FORGET_AWAY_S
 from tests.metrics.events import SERVER_BEGAN, sampled, server_sampled, stream_sampled
 from tests.metrics.readings import named, readings
 
@@ -122,13 +121,13 @@ def test_a_stream_of_which_nothing_is_heard_vanishes_after_a_while() -> None:
     assert streams_after(*seen, server_sampled(at_s=FORGET_AFTER_S + 1)) == {"b"}
 
 
-def test_a_stream_whose_device_is_away_for_a_day_is_shown_again_once_it_is_back() -> None:
-    events = [stream_sampled(at_s=0.0), stream_sampled(at_s=FORGET_AWAY_S, connected=False)]
+def test_a_stream_whose_device_was_away_for_long_is_shown_again_once_it_is_back() -> None:
+    events = [stream_sampled(at_s=0.0), stream_sampled(at_s=FORGET_AFTER_S, connected=False)]
     assert streams_after(*events) == {"porch"}
     # A server that has nowhere else to keep the state of its tasks goes on counting it.
-    events.append(stream_sampled(at_s=FORGET_AWAY_S + 1.0, connected=False))
+    events.append(stream_sampled(at_s=FORGET_AFTER_S + 1.0, connected=False))
     assert streams_after(*events) == set()
-    events.append(stream_sampled(at_s=FORGET_AWAY_S + 2.0))
+    events.append(stream_sampled(at_s=FORGET_AFTER_S + 2.0))
     assert streams_after(*events) == {"porch"}
 
 
