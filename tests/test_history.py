@@ -204,6 +204,14 @@ def test_a_stream_that_ended_shows_what_it_did_last() -> None:
     assert (row.fps, row.target_met) == (20.0, None)
 
 
+@pytest.mark.parametrize("before", [(), (sampled(completed=30, dropped=1),)])
+def test_a_run_that_ended_shows_all_of_its_frames(before: tuple[TelemetryEvent, ...]) -> None:
+    row = stream_of(RUN, *before, run_ended(0)).row()
+    assert (row.completed, row.dropped, row.failed) == (40, 5, 0)
+    again = stream_of(RUN, *before, run_ended(0), RUN).row()
+    assert (again.completed, again.dropped, again.failed) == (None, None, None)
+
+
 def test_a_stream_that_is_resumed_has_not_ended() -> None:
     row = stream_of(opened(), ended(2.0), opened(3.0)).row()
     assert (row.ended, row.connected) == (False, True)

@@ -117,7 +117,7 @@ class History:
                 stream.sample_by_cloud(event, most_bytes=self._most_bytes)
                 self._describe(stream, replace(stream.info, device=event.device, app=event.app))
             case RunEnded() | StreamEnded():
-                stream.end(event.at_s)
+                stream.end(event)
             case TaskFailed():
                 stream.seen_s = event.at_s
 

@@ -13,7 +13,15 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Final
 
-from offload.telemetry.events import Forecast, Sampled, Steered, StreamSampled, TaskTotals
+from offload.telemetry.events import (
+    Forecast,
+    RunEnded,
+    Sampled,
+    Steered,
+    StreamEnded,
+    StreamSampled,
+    TaskTotals,
+)
 from offload.telemetry.notices import Notice
 from offload.telemetry.samples import (
     MAX_TASKS,
@@ -161,6 +169,8 @@ class StreamHistory:
         # The one that rates are against; not the last one where samples are thinned.
         self._before: Sampled | None = None
         self._by_cloud: StreamSampled | None = None
+        # What became of all of a run's frames, once it is over.
+        self._ended_run: RunEnded | None = None
         self._forecasts: deque[Sequence[Forecast]] = deque(maxlen=FORECASTS)
         # What was known when it was heard last.
         self._heard: Measured | None = None
@@ -188,7 +198,7 @@ class StreamHistory:
 
     def row(self) -> Row:
         """Return how it stands; of a device that is away, or has ended, how it stood last."""
-        info, last = self.info, self._last
+        info, counted = self.info, self._ended_run or self._last
         current = self.samples.last if self.connected else self._heard
         fps = _value(current, "fps")
         in_flight = _value(current, "in_flight")
@@ -210,7 +220,7 @@ class StreamHistory:
             in_flight=None if in_flight is None else int(in_flight),
             dropped=self._count("dropped"),
             failed=self._count("failed"),
-            completed=last.completed if last is not None else self._count("results"),
+            completed=counted.completed if counted is not None else self._count("results"),
             cloud_s_per_frame=_value(current, "cloud_s_per_frame"),
             device_s_per_frame=_value(current, "device_s_per_frame"),
             seen_s=round(self.seen_s, 3),
@@ -244,7 +254,7 @@ class StreamHistory:
 
     def begin(self) -> None:
         """Take note of a run that begins: what was counted before is another one's."""
-        self._last = self._before = self._heard = None
+        self._last = self._before = self._heard = self._ended_run = None
         self._forecasts.clear()
         self.connected, self.ended = False, False
 
@@ -257,9 +267,11 @@ class StreamHistory:
         self.connected = False
         self._add_gap(at_s)
 
-    def end(self, at_s: float) -> None:
+    def end(self, event: RunEnded | StreamEnded) -> None:
         """Take note that nothing more comes."""
-        self.seen_s, self.ended, self.connected = at_s, True, False
+        self.seen_s, self.ended, self.connected = event.at_s, True, False
+        if isinstance(event, RunEnded):
+            self._ended_run = event
 
     def steer(self, event: Steered) -> None:
         """Take note of how it is steered now."""
@@ -331,7 +343,7 @@ class StreamHistory:
         return max(2, min(self._keeping.samples, most_bytes // self.samples.bytes_each))
 
     def _count(self, name: str) -> int | None:
-        counted = self._last or self._by_cloud
+        counted = self._ended_run or self._last or self._by_cloud
         found: int | None = getattr(counted, name, None)
         return found
 
