@@ -21,6 +21,7 @@ from offload.dashboard.sign_in_limits import (
 from offload.dashboard.signing_in import MAX_VISITS, MAX_VISITS_OF_TOKEN, VISIT_S, TokenDoors
 from offload.dashboard.visitors import Visitor, VisitorRole
 from offload.errors import AuthError
+from offload.throttle import COMPLAIN_EVERY_S
 
 SECRET: Final = "0123456789abcdefghij"
 OTHER_SECRET: Final = "another-secret-of-20"
@@ -219,6 +220,21 @@ def test_an_address_may_try_some_times_and_then_now_and_then(
     doors.sign_in(f"porch:{SECRET}", address="192.0.2.8")
     clock.now += ADDRESS_REFILL_S
     doors.sign_in(f"porch:{SECRET}", address=HOME)
+
+
+def test_that_somebody_tries_too_often_is_said_now_and_then(
+    doors: TokenDoors, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    def said_after_many_tries() -> int:
+        caplog.clear()
+        for _ in range(3 * TRIES_OF_ADDRESS):
+            with pytest.raises((AuthError, TooManyTries)):
+                doors.sign_in("porch:wrong", address=HOME)
+        return caplog.messages.count("sign_in_limited")
+
+    assert [said_after_many_tries() for _ in range(3)] == [1, 0, 0]
+    clock.now += COMPLAIN_EVERY_S
+    assert said_after_many_tries() == 1
 
 
 def test_who_knows_a_token_uses_up_no_tries(doors: TokenDoors) -> None:

@@ -1,11 +1,10 @@
 """What requests carry, read with suspicion: cookies, short bodies, numbers in the query."""
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from offload.dashboard.doors import Visit
@@ -17,6 +16,9 @@ MAX_BODY_BYTES: Final = 4096
 
 # What a sequence number can be, and what SQLite can hold.
 MAX_SEQ: Final = 2**62
+
+# Far above any camera.
+MAX_TARGET_FPS: Final = 1_000_000
 
 Fields: TypeAlias = Mapping[str, Any]
 
@@ -50,16 +52,20 @@ async def read_body(request: Request, media_type: str) -> bytes:
     """Read a body of `MAX_BODY_BYTES` at most.
 
     Raises:
-        BadRequest: It is longer, or of another type.
+        BadRequest: It is longer, or of another type, or the browser went before its end.
     """
     given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if given != media_type:
         raise BadRequest(f"body is {given or 'of no type'}, expected {media_type}", 415)
     body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BODY_BYTES:
-            raise BadRequest(f"body is over {MAX_BODY_BYTES} bytes", 413)
+    try:
+        async for part in request.stream():
+            body += part
+            if len(body) > MAX_BODY_BYTES:
+                raise BadRequest(f"body is over {MAX_BODY_BYTES} bytes", 413)
+    # Nobody is left to read the answer.
+    except ClientDisconnect:
+        raise BadRequest("body ends too early") from None
     return body
 
 
@@ -110,8 +116,10 @@ def read_number(request: Request, name: str, *, default: int, most: int) -> int:
 def _read_fps(found: object) -> float:
     if isinstance(found, bool) or not isinstance(found, int | float):
         raise BadRequest("fps is no number")
-    if not 0 < found <= 1e6 or not math.isfinite(found):
-        raise BadRequest(f"fps is {found:g}, expected a number over 0")
+    if not 0 < found <= MAX_TARGET_FPS:
+        # An integer may have thousands of digits, and be no float.
+        shown = f"{found!s:.20}"
+        raise BadRequest(f"fps is {shown}, expected over 0 and at most {MAX_TARGET_FPS}")
     return float(found)
 
 

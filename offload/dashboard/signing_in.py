@@ -17,6 +17,7 @@ from offload.dashboard.doors import TooManyTries, Visit
 from offload.dashboard.sign_in_limits import SignInLimits
 from offload.dashboard.visitors import Visitor, VisitorRole
 from offload.errors import AuthError
+from offload.throttle import Complaint
 
 logger = logging.getLogger("dashboard")
 
@@ -95,6 +96,7 @@ class TokenDoors:
         self._access = access
         self._clock = clock
         self._limits = SignInLimits()
+        self._complaint = Complaint()
         # By the hashes of their cookies: how long a look-up takes says nothing about a cookie, and
         # what leaks from memory opens nothing. Those who came first are first.
         self._visits: dict[bytes, TokenVisit] = {}
@@ -109,8 +111,10 @@ class TokenDoors:
         now = self._clock()
         if not self._limits.may_try(address, now):
             wait = self._limits.wait(address, now)
-            extra = {"peer": address, "limited": str(wait.limited), "wait_s": ceil(wait.seconds)}
-            logger.warning("sign_in_limited", extra=extra)
+            if self._complaint.is_due(now):
+                limited, wait_s = str(wait.limited), ceil(wait.seconds)
+                extra = {"peer": address, "limited": limited, "wait_s": wait_s}
+                logger.warning("sign_in_limited", extra=extra)
             raise TooManyTries(wait)
         try:
             credential = self._access.check(line)

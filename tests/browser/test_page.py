@@ -127,7 +127,7 @@ def test_a_change_that_nobody_makes_is_answered_in_words_and_keeps_the_focus(
         target.evaluate("field => field.removeAttribute('max')")
         target.fill("2000000")
         target.press("Enter")
-        visit.sees(".answer.bad", "Not done: fps is 2e+06")
+        visit.sees(".answer.bad", "Not done: fps is 2000000, expected")
         assert target.evaluate("field => field === document.activeElement")
         assert target.input_value() == "2000000"
 

@@ -2,6 +2,7 @@
 
 import re
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -271,6 +272,8 @@ def test_a_browser_that_says_that_it_asks_for_our_own_page_is_believed(site: Sit
         ("target", {"fps": -1}, "application/json", 400),
         ("target", {"fps": True}, "application/json", 400),
         ("target", {"fps": "10"}, "application/json", 400),
+        ("target", {"fps": 10**400}, "application/json", 400),
+        ("target", {"fps": -(10**400)}, "application/json", 400),
         ("target", {}, "application/json", 400),
         ("pin", {"split": 1.5}, "application/json", 400),
         ("pin", {"split": 10**30}, "application/json", 400),
@@ -286,6 +289,33 @@ def test_a_change_that_is_none_is_refused_in_words(
     assert answered.status == status
     assert set(answered.json()) == {"error"}
     assert "\n" not in answered.json()["error"]
+
+
+@pytest.mark.parametrize("path", ["/sign-in", of_device(STREAM, "/target")])
+def test_a_browser_that_goes_before_the_end_of_its_request_leaves_no_trace(
+    tmp_path: Path, path: str
+) -> None:
+    with site_in(tmp_path, "--results", "none") as site:
+        visitor = site.visitor(OPERATOR)
+        with (
+            client(
+                tmp_path,
+                *("3", *site.server.address, "--stream", STREAM, "--rate", "20"),
+                *("--token-file", "tokens"),
+            ),
+            socket.create_connection(("localhost", site.port)) as connection,
+        ):
+            wait_until(lambda: visitor.json("/api/devices")["devices"], bool)
+            content_type = FORM if path == "/sign-in" else "application/json"
+            connection.sendall(
+                f"POST {path} HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\n"
+                f"Cookie: {visitor.cookie}\r\nContent-Type: {content_type}\r\n"
+                "Content-Length: 90\r\n\r\ntoken".encode()
+            )
+        # Nothing after it says more than what it has said by its end.
+        ended = site.server.stop()
+    assert "Traceback" not in ended.err
+    assert " ERROR " not in ended.err
 
 
 @pytest.mark.parametrize(
