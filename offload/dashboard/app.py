@@ -58,7 +58,7 @@ class Dashboard:
         state.watchers = self._watchers
         state.pictures = self._pictures = Pictures(source, self._work)
         state.downloads = Downloads(self._work)
-        self.application: ASGIApp = Guard(self._app, is_loopback=is_loopback)
+        self.application: ASGIApp = Guard(self._app, doors, cookie=cookie, is_loopback=is_loopback)
 
     def stop_watching(self) -> None:
         """Let all those end who watch."""

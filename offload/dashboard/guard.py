@@ -1,15 +1,18 @@
 """What holds for every request, whatever it is for: headers, the host's name, who may post.
 
-``Guard(app, ...)`` is an ASGI application around another one.
+``Guard(app, ...)`` is an ASGI application around another one. A connection is kept for visitors
+who are in: what others could hold with a request now and then, nobody else could have.
 """
 
 from collections.abc import Mapping
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from offload.dashboard.doors import Doors
 from offload.places import is_local_host
 
 # Only what comes from here is run, drawn or asked: what a device calls itself can never be more
@@ -41,18 +44,23 @@ class Guard:
 
     Args:
         app: Gets the rest.
+        doors: Know who is in.
+        cookie: Name of the cookie.
         is_loopback: Whether it listens on loopback only. Then the host has to be called so, see
             `is_local_host`.
     """
 
-    def __init__(self, app: ASGIApp, *, is_loopback: bool) -> None:
+    def __init__(self, app: ASGIApp, doors: Doors, *, cookie: str, is_loopback: bool) -> None:
         """Guard this application."""
         self._app = app
+        self._doors = doors
+        self._cookie = cookie
         self._is_loopback = is_loopback
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         assert scope["type"] == "http", "nothing else is served"
+        is_in = self._doors.visit(Request(scope).cookies.get(self._cookie)) is not None
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -60,6 +68,8 @@ class Guard:
                 for name, value in HEADERS.items():
                     headers[name] = value
                 headers.setdefault("Cache-Control", "no-store")
+                if not is_in:
+                    headers["Connection"] = "close"
             await send(message)
 
         refusal = self._refusal(scope)

@@ -25,15 +25,14 @@ from offload.transport import Listener
 MAX_CONNECTIONS: Final = 128
 
 # A request comes at once, or not at all; so does the next one on a connection that stays, and so is
-# what was sent taken, some of it at least.
+# what was sent taken: some of it at least, and all of it where that is the end of the connection.
 STILL_S: Final = 15.0
 
 # What browsers send as headers is a kilobyte or two.
 MAX_HEADER_BYTES: Final = 16 * 1024
 
-# For TLS to begin, and to end.
+# For TLS to begin.
 TLS_HANDSHAKE_S: Final = 5.0
-TLS_GOODBYE_S: Final = 2.0
 
 # When the process may open no more files.
 ACCEPT_PAUSE_S: Final = 1.0
@@ -53,25 +52,26 @@ class _Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.loop.call_later(STILL_S, self._check_moves)
+        self._checking = self.loop.call_later(STILL_S, self._check_moves)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._checking.cancel()
         self._on_lost()
 
     def _check_moves(self) -> None:
-        if self.transport.is_closing():
-            return
         cycle = self.cycle
         # All of a request's body counts as its end: a byte now and then is not enough.
         waits = cycle is None or cycle.response_complete or cycle.more_body
-        unread_bytes = self.transport.get_write_buffer_size()
+        # Of a last answer, by which the connection ends, some is not enough either.
+        is_closing = self.transport.is_closing()
+        unread_bytes = 0 if is_closing else self.transport.get_write_buffer_size()
         now = (cycle, waits, unread_bytes)
-        if (waits or unread_bytes) and now == self._before:
+        if (is_closing or waits or unread_bytes) and now == self._before:
             self.transport.abort()
             return
         self._before = now
-        self.loop.call_later(STILL_S, self._check_moves)
+        self._checking = self.loop.call_later(STILL_S, self._check_moves)
 
 
 class _Server(uvicorn.Server):
@@ -124,7 +124,7 @@ class _Server(uvicorn.Server):
         times = {}
         if self._tls is not None:
             times["ssl_handshake_timeout"] = TLS_HANDSHAKE_S
-            times["ssl_shutdown_timeout"] = TLS_GOODBYE_S
+            times["ssl_shutdown_timeout"] = STILL_S
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 self._make_connection, accepted, ssl=self._tls, **times
