@@ -130,7 +130,9 @@ class _Server(uvicorn.Server):
                 self._make_connection, accepted, ssl=self._tls, **times
             )
         # TLS failed, or the browser went: it gave no place back, since it never had a connection.
-        except OSError:
+        except OSError as error:
+            # What asyncio was about holds this error: 256 KiB that only the collector would free.
+            error.__traceback__ = None
             accepted.close()
             self._places.release()
 

@@ -1,9 +1,11 @@
 """The page's connections: which are kept, and what those leave behind that end."""
 
 import asyncio
+import gc
 import http.client
 import socket
 import ssl
+from asyncio.sslproto import SSLProtocol
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
@@ -20,7 +22,9 @@ from offload.dashboard.serving import PageServer
 from offload.dashboard.signing_in import TokenDoors
 from offload.messages import Change, StreamSteering
 from offload.telemetry.history import History
+from offload.tls import page_context
 from offload.transport import listening_sockets
+from tests.certificates import make_authority, make_signed
 from tests.session_pair import OPERATOR
 
 pytestmark = pytest.mark.integration
@@ -66,6 +70,31 @@ def serve(
             await server.close()
 
     asyncio.run(whole())
+
+
+def test_the_memory_for_tls_is_free_when_a_handshake_has_failed(tmp_path: Path) -> None:
+    def speak_no_tls(port: int) -> None:
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", port), LONG_S) as peer:
+                peer.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                while peer.recv(1024):
+                    pass
+
+    async def behave(port: int, server: PageServer) -> None:
+        await asyncio.to_thread(speak_no_tls, port)
+        # The one that is left accepts.
+        while len(server._server._tasks) > 1:
+            await asyncio.sleep(0.01)
+        left = [each for each in gc.get_objects() if isinstance(each, SSLProtocol)]
+        assert len(left) == 0
+
+    own = make_signed(tmp_path, "server", make_authority(tmp_path, "ca"))
+    gc.collect()
+    gc.disable()
+    try:
+        serve(behave, tls=page_context(own.certificate, own.key))
+    finally:
+        gc.enable()
 
 
 def answers(port: int, path: str, *, cookie: str = "", host: str = "localhost") -> int:
