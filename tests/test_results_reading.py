@@ -85,8 +85,19 @@ def test_of_one_stream_nothing_of_another_comes(
 def test_the_newest_results_come_first(
     reader: Connection, before: int | None, limit: int, expected: list[int]
 ) -> None:
-    found = newest(reader, "b", before=before, limit=limit)
-    assert [row[1] for row in found] == expected
+    found = newest(reader, "b", before=before, limit=limit, value_bytes=1000)
+    assert [each.row[1] for each in found] == expected
+
+
+@pytest.mark.parametrize(("spare_bytes", "is_read"), [(-1, False), (0, True)])
+def test_a_value_that_is_too_long_to_be_shown_is_not_read(
+    reader: Connection, spare_bytes: int, is_read: bool
+) -> None:
+    *_, value = list(rows(reader, stream="a"))[2]
+    assert isinstance(value, bytes)
+    (found,) = newest(reader, "a", before=None, limit=1, value_bytes=len(value) + spare_bytes)
+    assert found.value_bytes == len(value)
+    assert found.row == ("a", 2, 2.0, 0.0, 3, value if is_read else None)
 
 
 def test_a_line_of_either_kind_says_the_same(reader: Connection) -> None:

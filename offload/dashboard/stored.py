@@ -22,6 +22,7 @@ from offload.results.reading import (
     BATCH_ROWS,
     COLUMNS,
     Row,
+    SizedRow,
     csv_head,
     csv_line,
     finite,
@@ -65,12 +66,14 @@ def read_page(path: Path, stream: str, *, before: int | None, limit: int) -> dic
     """
     try:
         with closing(connect_reader(path)) as connection:
-            found = newest(connection, stream, before=before, limit=limit + 1)
+            found = newest(
+                connection, stream, before=before, limit=limit + 1, value_bytes=MAX_SHOWN_BYTES
+            )
     except (OffloadError, sqlite3.Error) as error:
         raise ResultsError(f"results cannot be read: {error}") from error
     shown = found[:limit]
-    following = shown[-1][1] if len(found) > limit else None
-    return {"kept": True, "rows": [_fields(row) for row in shown], "next": following}
+    following = shown[-1].row[1] if len(found) > limit else None
+    return {"kept": True, "rows": [_fields(each) for each in shown], "next": following}
 
 
 class Downloads:
@@ -142,14 +145,13 @@ class _Reader:
                 self._connection = None
 
 
-def _fields(row: Row) -> dict[str, Any]:
-    *_, packed = row
+def _fields(found: SizedRow) -> dict[str, Any]:
     value: object
-    if isinstance(packed, bytes) and len(packed) > MAX_SHOWN_BYTES:
-        value = f"({len(packed)} bytes: see the download)"
+    if found.value_bytes > MAX_SHOWN_BYTES:
+        value = f"({found.value_bytes} bytes: see the download)"
     else:
         try:
-            value = value_of(row)
+            value = value_of(found.row)
         except ResultsError as error:
             value = f"({error})"
-    return dict(zip(COLUMNS[1:], (*map(finite, row[1:-1]), value), strict=True))
+    return dict(zip(COLUMNS[1:], (*map(finite, found.row[1:-1]), value), strict=True))

@@ -3,7 +3,7 @@
     with closing(connect_reader(Path("results.db"))) as connection:
         for row in rows(connection, stream="porch"):
             json_line(row)
-        newest(connection, "porch", before=None, limit=100)
+        newest(connection, "porch", before=None, limit=100, value_bytes=4096)
 
 Arrays become nested lists, bytes base64 text, complex numbers [real, imaginary]; numbers that are
 not finite become null. In CSV a text that a spreadsheet would take for a formula has a ' in front.
@@ -17,6 +17,7 @@ import math
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -37,6 +38,20 @@ Row = tuple[object, ...]
 COLUMNS: Final = ("stream", "seq", "captured_at", "received_at", "split", "value")
 SELECT: Final = f"SELECT {', '.join(COLUMNS)}, rowid FROM results"
 
+# Of a value whose length alone is asked for, SQLite reads nothing else.
+_SELECT_SIZED: Final = (
+    f"SELECT {', '.join(COLUMNS[:-1])}, CASE WHEN length(value) <= ?3 THEN value END,"
+    " COALESCE(length(value), 0) FROM results"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizedRow:
+    """A row, and how many bytes its value has; a value that was too long for a look is None."""
+
+    row: Row
+    value_bytes: int
+
 
 def rows(connection: sqlite3.Connection, *, stream: str | None = None) -> Iterator[Row]:
     """Yield all results, or a stream's, by stream and sequence number."""
@@ -51,13 +66,17 @@ def rows(connection: sqlite3.Connection, *, stream: str | None = None) -> Iterat
 
 
 def newest(
-    connection: sqlite3.Connection, stream: str, *, before: int | None, limit: int
-) -> list[Row]:
-    """Return a stream's newest results before a sequence number, None for all, the newest first."""
-    where = "" if before is None else " AND seq < ?3"
-    query = f"{SELECT} WHERE stream = ?1{where} ORDER BY seq DESC LIMIT ?2"
+    connection: sqlite3.Connection, stream: str, *, before: int | None, limit: int, value_bytes: int
+) -> list[SizedRow]:
+    """Return a stream's newest results before a sequence number, None for all, the newest first.
+
+    A value of more than ``value_bytes`` is not read: its row has None in its place.
+    """
+    where = "" if before is None else " AND seq < ?4"
+    query = f"{_SELECT_SIZED} WHERE stream = ?1{where} ORDER BY seq DESC LIMIT ?2"
     named = () if before is None else (before,)
-    return [row[:-1] for row in connection.execute(query, (stream, limit, *named))]
+    found = connection.execute(query, (stream, limit, value_bytes, *named))
+    return [SizedRow(row=row[:-1], value_bytes=row[-1]) for row in found]
 
 
 def committed(connection: sqlite3.Connection, start: int, end: int) -> Iterator[Row]:
