@@ -820,6 +820,16 @@ def test_export_writes_csv_with_the_value_as_json(filled: Path) -> None:
     assert json.loads(lines[100][5]) == {"xy": [[1.5, None]], "z": [1, "AP8="]}
 
 
+@pytest.mark.parametrize(("stream", "number"), [("b", 100), ("s", 0), ("", 0)])
+@pytest.mark.parametrize(("kind", "head_lines"), [("csv", 1), ("jsonl", 0)])
+def test_export_writes_one_stream_only_where_it_is_asked_to(
+    filled: Path, stream: str, number: int, kind: str, head_lines: int
+) -> None:
+    done = run("export", filled, "--format", kind, f"--stream={stream}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == head_lines + number
+
+
 @pytest.mark.parametrize("moment", [math.nan, math.inf])
 def test_export_is_valid_json_whatever_a_device_says_the_time_is(path: Path, moment: float) -> None:
     with closing(SqliteResults(path)) as store:
@@ -977,6 +987,8 @@ def test_a_file_that_holds_no_results_is_one_line(path: Path, write: Any, reason
         ["eat"],
         ["export"],
         ["export", "f", "--format", "xml"],
+        ["export", "f", "--stream", "\n"],
+        ["export", "f", "--stream", "\udcff"],
         ["tail", "f", "--lines", "-1"],
         ["tail", "f", "--lines", "many"],
     ],

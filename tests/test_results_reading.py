@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from sqlite3 import Connection
+from sqlite3 import Connection, connect
 from typing import Final
 
 import pytest
 
+from offload.dashboard.stored import MAX_SHOWN_BYTES, read_page
 from offload.errors import ResultsError
 from offload.results import Result, StreamCommit, open_results, pack_result
 from offload.results.reading import (
@@ -98,6 +99,21 @@ def test_a_value_that_is_too_long_to_be_shown_is_not_read(
     (found,) = newest(reader, "a", before=None, limit=1, value_bytes=len(value) + spare_bytes)
     assert found.value_bytes == len(value)
     assert found.row == ("a", 2, 2.0, 0.0, 3, value if is_read else None)
+
+
+def test_the_pages_table_says_of_a_long_value_how_long_it_is(
+    reader: Connection, tmp_path: Path
+) -> None:
+    assert len(list(rows(reader))) > 3
+    values = (pack_result("x" * MAX_SHOWN_BYTES), None, b"\xc1")
+    with closing(connect(tmp_path / "results.db")) as connection, connection:
+        for seq, value in enumerate(values):
+            connection.execute("UPDATE results SET value = ? WHERE seq = ?", (value, seq))
+    page = read_page(tmp_path / "results.db", "a", before=None, limit=3)
+    shown = [row["value"] for row in reversed(page["rows"])]
+    assert shown[0] == f"({MAX_SHOWN_BYTES + 3} bytes: see the download)"
+    assert shown[1] == "(result 1 of stream 'a' is NoneType, not bytes)"
+    assert shown[2].startswith("(result 2 of stream 'a' cannot be read: ")
 
 
 def test_a_line_of_either_kind_says_the_same(reader: Connection) -> None:

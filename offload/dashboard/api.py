@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from offload import __version__
 from offload.dashboard.doors import Visit
+from offload.dashboard.downloads import MEDIA_TYPES
 from offload.dashboard.form import (
     column_fields,
     forecast_fields,
@@ -36,7 +37,7 @@ from offload.dashboard.requests import (
     read_number,
     visit_of,
 )
-from offload.dashboard.stored import DEFAULT_ROWS, MAX_ROWS, media_type, read_page
+from offload.dashboard.stored import DEFAULT_ROWS, MAX_ROWS, read_page
 from offload.errors import ResultsError, SteeringError
 from offload.messages import change_name, change_value
 from offload.telemetry.notices import change_in_words
@@ -157,7 +158,7 @@ async def download(request: Request, visit: Visit, stream: StreamHistory, *, kin
         state.downloads.read(visit, state.source.results, name, kind),
         state.downloads.places,
         headers={"Content-Disposition": f'attachment; filename="{file}"'},
-        media_type=media_type(kind),
+        media_type=MEDIA_TYPES[kind],
     )
 
 
@@ -243,7 +244,7 @@ ROUTES: Final = (
     Route(f"{_STREAM}/results", for_stream(results)),
     *(
         Route(f"{_STREAM}/results.{kind}", for_stream(partial(download, kind=kind)))
-        for kind in ("csv", "jsonl")
+        for kind in MEDIA_TYPES
     ),
     *(
         Route(f"{_STREAM}/{what}", for_stream(partial(steer, what=what)), methods=["POST"])

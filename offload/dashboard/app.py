@@ -15,14 +15,14 @@ from starlette.types import ASGIApp
 from offload.dashboard import api, pages
 from offload.dashboard.assets import Assets
 from offload.dashboard.doors import Doors
+from offload.dashboard.downloads import Downloads
 from offload.dashboard.guard import Guard
 from offload.dashboard.pictures import Pictures
 from offload.dashboard.sources import Source
-from offload.dashboard.stored import Downloads
 from offload.dashboard.watching import Watchers
 
-# Pictures, SQLite and long texts are made in threads of their own: what the server does for devices
-# waits for none of them.
+# Pictures, pages of results and long texts are made in threads of their own: what the server does
+# for devices waits for none of them. Each is bounded; downloads are not, and are processes.
 WORK_THREADS: Final = 3
 
 
@@ -57,7 +57,7 @@ class Dashboard:
         state.work = self._work
         state.watchers = self._watchers
         state.pictures = self._pictures = Pictures(source, self._work)
-        state.downloads = Downloads(self._work)
+        state.downloads = self._downloads = Downloads()
         self.application: ASGIApp = Guard(self._app, doors, cookie=cookie, is_loopback=is_loopback)
 
     def stop_watching(self) -> None:
@@ -68,3 +68,4 @@ class Dashboard:
     def close(self) -> None:
         """Give back its threads, without waiting for what they are still at."""
         self._work.shutdown(wait=False)
+        self._downloads.close()

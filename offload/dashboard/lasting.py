@@ -46,7 +46,9 @@ class LastingResponse(StreamingResponse):
         response: What `StreamingResponse` takes.
     """
 
-    def __init__(self, parts: AsyncGenerator[str, None], places: Places, **response: Any) -> None:
+    def __init__(
+        self, parts: AsyncGenerator[str | bytes, None], places: Places, **response: Any
+    ) -> None:
         """Answer with these parts."""
         super().__init__(parts, **response)
         self._parts = parts

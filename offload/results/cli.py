@@ -35,6 +35,7 @@ _SUMMARY: Final = """
 
 _EXAMPLES: Final = """examples:
   python3 -m offload.results export results.db --format csv > results.csv
+  python3 -m offload.results export results.db --stream porch > porch.jsonl
   python3 -m offload.results summary results.db
   python3 -m offload.results tail results.db --follow
 
@@ -109,12 +110,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def export(connection: sqlite3.Connection, kind: str, output: TextIO) -> None:
-    """Write all results, by stream and sequence number, as ``jsonl`` or ``csv``."""
+def export(
+    connection: sqlite3.Connection, kind: str, output: TextIO, *, stream: str | None = None
+) -> None:
+    """Write all results, or a stream's, by stream and sequence number, as ``jsonl`` or ``csv``."""
     if kind == "csv":
         output.write(csv_head())
     line = csv_line if kind == "csv" else json_line
-    for row in rows(connection):
+    for row in rows(connection, stream=stream):
         output.write(line(row))
 
 
@@ -174,7 +177,7 @@ def summarise(connection: sqlite3.Connection) -> Summary:
 
 def _run(connection: sqlite3.Connection, options: argparse.Namespace, output: TextIO) -> None:
     if options.command == "export":
-        export(connection, options.format, output)
+        export(connection, options.format, output, stream=options.stream)
     elif options.command == "tail":
         end = tail(connection, options.lines, output)
         if options.follow:
@@ -236,6 +239,9 @@ def _parser() -> argparse.ArgumentParser:
     exporting.add_argument(
         "--format", choices=("jsonl", "csv"), default="jsonl", help="default: jsonl"
     )
+    exporting.add_argument(
+        "--stream", type=_stream, metavar="NAME", help="those of one stream (default: of all)"
+    )
     summing = commands.add_parser("summary", help="show the counts per stream and in all")
     summing.add_argument("--json", action="store_true", help="as JSON instead of a table")
     tailing = commands.add_parser("tail", help="write the last results as JSON lines")
@@ -246,6 +252,13 @@ def _parser() -> argparse.ArgumentParser:
     for command in (exporting, summing, tailing):
         command.add_argument("file", type=Path, metavar="FILE", help="the results file")
     return parser
+
+
+def _stream(text: str) -> str:
+    # What is no text in this locale is no stream's name, and no question for SQLite.
+    if not text.isprintable():
+        raise argparse.ArgumentTypeError(f"{text!r:.140} is no stream's name")
+    return text
 
 
 def _count(text: str) -> int:

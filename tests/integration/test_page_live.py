@@ -15,8 +15,8 @@ from typing import Any, Final
 import psutil
 import pytest
 
+from offload.dashboard.downloads import MAX_DOWNLOADS
 from offload.dashboard.pictures import PICTURE_FPS
-from offload.dashboard.stored import MAX_DOWNLOADS
 from offload.dashboard.watching import MAX_WATCHERS
 from tests.integration.page_site import VIEWER, Site, site_in, write_tokens
 from tests.integration.programs import (
@@ -401,8 +401,10 @@ def test_a_browser_that_does_not_read_holds_up_nothing(site: Site) -> None:
         # The files would be over 20 MB each.
         assert server.memory_info().rss - before_bytes < 15_000_000
         assert visitor.get(of_device(STREAM, "/results?limit=1")).status == 200
+        assert len(server.children()) == 2
     # Those that were broken off have given their places back.
     wait_until(lambda: downloads_at_once(visitor), lambda found: found == MAX_DOWNLOADS)
+    wait_until(server.children, lambda found: not found)
 
 
 def downloads_at_once(visitor: Visitor) -> int:
@@ -461,11 +463,13 @@ def test_a_server_ends_quietly_though_a_browser_waits_or_does_not_read(site: Sit
             asked = stack.enter_context(visitor.asking_only(of_device(STREAM, path)))
             if path == "/results.csv":
                 assert asked.recv(15) == b"HTTP/1.1 200 OK"
+        (export,) = wait_until(psutil.Process(site.server.pid).children, bool)
         began_s = time.monotonic()
         ended = site.server.stop()
         assert time.monotonic() - began_s < 5.0
     assert ended.code == 0
     assert " ERROR " not in ended.err
+    wait_until(export.is_running, lambda found: not found)
 
 
 def test_a_download_ends_when_its_token_is_withdrawn(site: Site) -> None:
@@ -482,6 +486,7 @@ def test_a_download_ends_when_its_token_is_withdrawn(site: Site) -> None:
     # The rest would be over 15 MB, and end with an empty chunk.
     assert len(found) < 8_000_000
     assert not found.endswith(b"0\r\n\r\n")
+    wait_until(psutil.Process(site.server.pid).children, lambda found: not found)
     assert "Traceback" not in site.server.stop().err
 
 
