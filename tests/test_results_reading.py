@@ -13,10 +13,11 @@ import pytest
 
 from offload.dashboard.stored import MAX_SHOWN_BYTES, read_page
 from offload.errors import ResultsError
-from offload.results import Result, StreamCommit, open_results, pack_result
+from offload.results import Result, StreamCommit, open_results, pack_result, reading
 from offload.results.reading import (
     BATCH_ROWS,
     COLUMNS,
+    committed,
     csv_head,
     csv_line,
     json_line,
@@ -72,6 +73,21 @@ def test_of_one_stream_nothing_of_another_comes(
     assert [row[:2] for row in rows(reader, stream=stream)] == [
         (stream, seq) for seq in range(number)
     ]
+
+
+def test_of_large_results_few_are_fetched_at_a_time(
+    reader: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first, *_) = rows(reader)
+    value = first[-1]
+    assert isinstance(value, bytes)
+    monkeypatch.setattr(reading, "BATCH_BYTES", 2 * len(value))
+    queries: list[str] = []
+    reader.set_trace_callback(queries.append)
+    for found in (rows(reader, stream="a"), committed(reader, 0, 3)):
+        assert [row[:2] for row in found] == [("a", seq) for seq in range(3)]
+    # Two, one, and none; from either.
+    assert len(queries) == 6
 
 
 @pytest.mark.parametrize(

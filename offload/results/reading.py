@@ -17,8 +17,9 @@ import math
 import re
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -26,8 +27,11 @@ from offload.errors import ResultsError
 from offload.results.values import unpack_result
 
 # Rows are fetched in batches, so that no query stays open while a pipe's reader pauses: an open one
-# would keep the server's log from being reset. Few enough, since a result may hold a picture.
+# would keep the server's log from being reset.
 BATCH_ROWS: Final = 64
+
+# A result may hold pictures. With what has come to this much, a batch is over.
+BATCH_BYTES: Final = 8 * 1024 * 1024
 
 # What a device calls its stream is opened in the spreadsheets of others.
 _FORMULA_STARTS: Final = ("=", "+", "-", "@")
@@ -36,6 +40,7 @@ _NUMBER: Final = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
 Row = tuple[object, ...]
 
 COLUMNS: Final = ("stream", "seq", "captured_at", "received_at", "split", "value")
+_VALUE: Final = COLUMNS.index("value")
 SELECT: Final = f"SELECT {', '.join(COLUMNS)}, rowid FROM results"
 
 # Of a value whose length alone is asked for, SQLite reads nothing else.
@@ -60,7 +65,7 @@ def rows(connection: sqlite3.Connection, *, stream: str | None = None) -> Iterat
     only = "" if stream is None else " AND stream = ?3"
     query = f"{SELECT} WHERE (stream, seq) > (?1, ?2){only} ORDER BY stream, seq LIMIT {BATCH_ROWS}"
     named = () if stream is None else (stream,)
-    while batch := connection.execute(query, (*after, *named)).fetchall():
+    while batch := _batch(connection.execute(query, (*after, *named))):
         yield from (row[:-1] for row in batch)
         after = batch[-1][:2]
 
@@ -82,7 +87,7 @@ def newest(
 def committed(connection: sqlite3.Connection, start: int, end: int) -> Iterator[Row]:
     """Yield the results after position ``start``, up to ``end``, in the order of their commit."""
     query = f"{SELECT} WHERE rowid > ? AND rowid <= ? ORDER BY rowid LIMIT {BATCH_ROWS}"
-    while batch := connection.execute(query, (start, end)).fetchall():
+    while batch := _batch(connection.execute(query, (start, end))):
         yield from (row[:-1] for row in batch)
         start = batch[-1][-1]
 
@@ -158,6 +163,20 @@ def json_value(value: object) -> object:
 def finite(value: object) -> object:
     """Return a value; None if it is a number that is not finite."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _batch(query: sqlite3.Cursor) -> list[tuple[Any, ...]]:
+    """Return the first rows that a query finds, up to `BATCH_BYTES`, and end it."""
+    batch, batch_bytes = [], 0
+    with closing(query):
+        for row in query:
+            batch.append(row)
+            value = row[_VALUE]
+            # In a damaged file it may be anything.
+            batch_bytes += len(value) if isinstance(value, bytes | str) else 0
+            if batch_bytes >= BATCH_BYTES:
+                break
+    return batch
 
 
 def _csv(cells: Sequence[object]) -> str:
