@@ -9,6 +9,7 @@ from pathlib import Path
 from sqlite3 import Connection, connect
 from typing import Final
 
+import numpy as np
 import pytest
 
 from offload.dashboard.stored import MAX_SHOWN_BYTES, read_page
@@ -158,6 +159,21 @@ def test_no_cell_of_csv_is_a_formula(stream: str, expected: str) -> None:
     ((name, *_, value),) = csv.reader(io.StringIO(line, newline=""))
     assert name == expected
     assert value == '"=1"'
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [
+        ("|b1", [[True, False], [True, True]]),
+        ("|u1", [[1, 0], [2, 3]]),
+        (">i8", [[1, 0], [2, 3]]),
+        ("<f4", [[1.0, 0.0], [2.0, 3.0]]),
+        ("<c8", [[[1.0, 0.0], [0.0, 0.0]], [[2.0, 0.0], [3.0, 0.0]]]),
+    ],
+)
+def test_an_array_of_any_kind_of_numbers_is_nested_lists(dtype: str, expected: object) -> None:
+    line = json_line(("porch", 1, 0.0, 0.0, 3, pack_result(np.array([[1, 0], [2, 3]], dtype))))
+    assert json.loads(line)["value"] == expected
 
 
 @pytest.mark.parametrize("value", [-5, -5.25, -1e-7])
