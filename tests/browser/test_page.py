@@ -37,6 +37,11 @@ LINE_HEIGHT: Final = """canvas => {
     return 1 - rows[0] / canvas.height;
 }"""
 
+# What waits for a frame has been done after the second one.
+NEXT_FRAMES: Final = """() => new Promise(
+    (done) => requestAnimationFrame(() => requestAnimationFrame(done))
+)"""
+
 NOT_PINNED: Final = re.compile(r"\d of 7$")
 
 
@@ -218,6 +223,34 @@ def test_fifty_devices_are_listed_filtered_and_sorted(tmp_path: Path, visit: Vis
         visit.sees("tbody tr th", "pi-00")
         visit.page.get_by_role("button", name="Device", exact=True).click()
         visit.sees("tbody tr th", "pi-49")
+        visit.leave()
+
+
+def test_rows_keep_their_places_while_somebody_goes_from_one_to_the_next(
+    tmp_path: Path, visit: Visit
+) -> None:
+    app = RawApp.of(write_app(tmp_path, "counting", NUMBERS), NUMBERS)
+    arguments = ("--insecure", "--app", app.name, "--dashboard", "0")
+    with cloud_server(tmp_path, *arguments) as program, ExitStack() as stack:
+
+        def connect(stream: str) -> RawDevice:
+            raw = stack.enter_context(RawDevice(program.port, app, stream=stream))
+            raw.open()
+            return raw
+
+        for stream in ("pi-1", "pi-2"):
+            connect(stream)
+        visit.page.goto(page_url(program))
+        visit.counts("tbody tr", 2)
+        visit.page.get_by_role("link", name="pi-1").focus()
+        connect("pi-0")
+        visit.counts("tbody tr", 3)
+        visit.page.keyboard.press("Tab")
+        visit.page.evaluate(NEXT_FRAMES)
+        assert visit.page.locator("tbody a").all_inner_texts() == ["pi-1", "pi-2", "pi-0"]
+        visit.sees(":focus", "pi-2")
+        visit.page.get_by_label("Filter").focus()
+        visit.sees("tbody tr th", "pi-0")
         visit.leave()
 
 

@@ -74,7 +74,7 @@ export class ListView {
     const body = make("tbody", { role: "rowgroup" });
     body.addEventListener("click", follow);
     for (const left of ["pointerleave", "focusout"]) {
-      body.addEventListener(left, () => requestAnimationFrame(() => this.#arrange()));
+      body.addEventListener(left, () => requestAnimationFrame(() => this.#arrangeUnused()));
     }
     const table = make(
       "table",
@@ -137,9 +137,7 @@ export class ListView {
       this.#devices.set(row.stream, device);
     }
     if (this.#openOnlyOne()) return;
-    // A row that moves away from under the pointer is clicked in vain.
-    const isUsed = this.#parts.body.matches(":hover, :focus-within");
-    if (!isUsed || rows.length === 0 || gone.length > 0) this.#arrange();
+    if (rows.length === 0 || gone.length > 0 || !this.#isUsed) this.#arrange();
     else this.#addNew();
     this.#sum();
   }
@@ -150,6 +148,16 @@ export class ListView {
     const [stream] = this.#devices.keys();
     location.replace(`#device=${encodeURIComponent(stream)}`);
     return true;
+  }
+
+  // A row that moves away from under the pointer is clicked in vain, and who goes from row to row by
+  // keyboard would pass some by.
+  get #isUsed() {
+    return this.#parts.body.matches(":hover, :focus-within");
+  }
+
+  #arrangeUnused() {
+    if (!this.#isUsed) this.#arrange();
   }
 
   #addNew() {
