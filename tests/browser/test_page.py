@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import pytest
 
-from offload.telemetry.events import TelemetryEvent
+from offload.telemetry.events import SessionLost, TelemetryEvent
 from offload.telemetry.form import to_fields
 from tests.browser.browsing import PageServer, Visit, device, page_server, page_url, trace_viewer
 from tests.integration.programs import cloud_server, run_client, write_app
@@ -35,6 +35,16 @@ LINE_HEIGHT: Final = """canvas => {
     const isBlue = (at) => data[at + 3] > 128 && data[at + 2] > data[at] + 60;
     const rows = [...Array(canvas.height).keys()].filter((row) => isBlue(4 * row));
     return 1 - rows[0] / canvas.height;
+}"""
+
+# Adds one event more than are kept, then the first one again; gives the one that is on top then.
+ADD_EVENTS: Final = """async () => {
+    const { Notices } = await import("/static/tables.js");
+    const notices = new Notices({ live: false });
+    const add = (at_s) => notices.add({ at_s, kind: "any", level: "info", text: `${at_s}` });
+    for (let at_s = 0; at_s <= 200; at_s += 1) add(at_s);
+    add(0);
+    return notices.node.querySelector("li .words").textContent;
 }"""
 
 # What waits for a frame has been done after the second one.
@@ -372,6 +382,21 @@ def test_a_single_peak_does_not_flatten_a_chart_and_is_marked(tmp_path: Path, vi
         visit.page.mouse.move(left + 0.9 * plot["width"], y + 20, steps=4)
         visit.page.mouse.up()
         visit.counts(".legend .peak:not(:empty)", 0)
+
+
+def test_all_events_of_a_recorded_run_that_are_kept_are_shown_and_their_number(
+    tmp_path: Path, visit: Visit
+) -> None:
+    lost = (
+        SessionLost(at_s=float(at_s), stream="s", reason=f"reason {at_s}", in_flight=0)
+        for at_s in range(1001)
+    )
+    with trace_viewer(write_trace(tmp_path, sampled(), *lost)) as url:
+        visit.page.goto(url)
+        visit.counts(".events li", 1000)
+        visit.sees(".events li", "reason 1000")
+        visit.sees(".events p", "The newest 1,000 of 1,001 events")
+        assert visit.page.evaluate(ADD_EVENTS) == "0"
 
 
 def test_a_mean_split_between_two_is_shown_as_both(tmp_path: Path, visit: Visit) -> None:

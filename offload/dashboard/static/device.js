@@ -126,7 +126,7 @@ export class DeviceView {
     const key = JSON.stringify([info.tasks, info.splits, info.mode]);
     if (this.#parts === null || key !== this.#key) this.#build(info);
     this.#key = key;
-    this.#parts.notices.replace(found.notices);
+    this.#parts.notices.replace(found.notices, found.noticed);
     this.#showAll(found);
   }
 

@@ -1,7 +1,7 @@
 /** The tables of a device: what each split would give, what each task took, and what happened. */
 
 import { icon, make, makeTable, setRows, setText } from "./dom.js";
-import { clock, duration, elapsed, fps, isKnown, number, percent } from "./format.js";
+import { clock, counted, duration, elapsed, fps, isKnown, number, percent } from "./format.js";
 
 /** What the scheduler expects of each split. */
 export class ForecastTable {
@@ -104,8 +104,8 @@ export class TaskTable {
   }
 }
 
-// The server keeps as many.
-const MOST_NOTICES = 200;
+// A server keeps as many of a device. Of a recorded run there may be more; all that come are shown.
+const LIVE_NOTICES = 200;
 const LEVELS = { info: "info", warning: "missed", error: "lost" };
 
 /** What happened, newest first. */
@@ -113,7 +113,11 @@ export class Notices {
   #list = make("ol", { reversed: "" });
   #words = make("p", { class: "soft" }, "Nothing has happened yet.");
   #context;
+  /** What is in the list, in its order. */
   #known = new Set();
+  #most = LIVE_NOTICES;
+  /** How many there were, with those that nobody keeps any more. */
+  #noticed = 0;
 
   /** @param {import("./chart.js").Context} context */
   constructor(context) {
@@ -127,11 +131,17 @@ export class Notices {
     this.node = panel("events", "Events", box);
   }
 
-  /** @param {object[]} notices  in their order, in place of all */
-  replace(notices) {
+  /**
+   * @param {object[]} notices  in their order, in place of all
+   * @param {number} noticed  how many there were in all
+   */
+  replace(notices, noticed) {
     this.#known.clear();
     this.#list.replaceChildren();
+    this.#most = Math.max(LIVE_NOTICES, notices.length);
+    this.#noticed = noticed - notices.length;
     notices.forEach((each) => this.add(each));
+    this.#sayHowMany();
   }
 
   /** @param {{at_s: number, kind: string, level: string, text: string, by: ?string}} notice */
@@ -140,9 +150,24 @@ export class Notices {
     const key = `${notice.at_s} ${notice.kind} ${notice.text}`;
     if (this.#known.has(key)) return;
     this.#known.add(key);
-    this.#words.hidden = true;
+    this.#noticed += 1;
     this.#list.prepend(this.#item(notice));
-    while (this.#list.children.length > MOST_NOTICES) this.#list.lastElementChild.remove();
+    if (this.#list.children.length > this.#most) {
+      this.#list.lastElementChild.remove();
+      this.#known.delete(this.#known.values().next().value);
+    }
+    this.#sayHowMany();
+  }
+
+  #sayHowMany() {
+    const shown = this.#list.children.length;
+    this.#words.hidden = shown > 0 && shown >= this.#noticed;
+    setText(
+      this.#words,
+      shown === 0
+        ? "Nothing has happened yet."
+        : `The newest ${number(shown)} of ${counted(this.#noticed, "event")}.`,
+    );
   }
 
   #item({ at_s, level, text, by }) {
