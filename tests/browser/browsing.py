@@ -87,6 +87,10 @@ class Visit:
         """Wait until the first such element has no such text in it."""
         expect(self.first(selector)).not_to_contain_text(text, timeout=WAIT_MS)
 
+    def has_value(self, field: Locator, value: str) -> None:
+        """Wait until a field has a value."""
+        expect(field).to_have_value(value, timeout=WAIT_MS)
+
     def counts(self, selector: str, number: int) -> None:
         """Wait until there are so many such elements."""
         expect(self.page.locator(selector)).to_have_count(number, timeout=WAIT_MS)

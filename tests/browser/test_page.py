@@ -37,6 +37,13 @@ LINE_HEIGHT: Final = """canvas => {
     return 1 - rows[0] / canvas.height;
 }"""
 
+# What another operator does, while this one looks.
+CHANGE: Final = """([change, body]) => fetch(`/api/devices/porch/${change}`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+})"""
+
 # Adds one event more than are kept, then the first one again; gives the one that is on top then.
 ADD_EVENTS: Final = """async () => {
     const { Notices } = await import("/static/tables.js");
@@ -129,6 +136,42 @@ def test_a_target_that_is_set_is_reached_by_the_device(
         visit.sees(".title .state", "On target")
         visit.sees(".events", "target 12.5 FPS")
         program.wait_for_line("target=12.5")
+
+
+def test_fields_follow_the_server_but_for_what_somebody_types(
+    server: PageServer, tmp_path: Path, visit: Visit
+) -> None:
+    with device(tmp_path, server, *AT_15_FPS):
+        visit.sign_in(server.url, server.operator)
+        visit.open_device("porch")
+        target = visit.page.get_by_label("Target FPS")
+
+        def others_set(fps: float) -> None:
+            visit.page.evaluate(CHANGE, ["target", {"fps": fps}])
+            visit.sees(".headline .fps", f"of {fps:g}")
+
+        target.fill("14")
+        target.press("Enter")
+        visit.sees(".answer", "Done: target 14 FPS")
+        others_set(15)
+        # The focus is in it still.
+        visit.has_value(target, "15")
+        target.fill("16")
+        target.blur()
+        others_set(17)
+        visit.has_value(target, "16")
+        for left in ("17", ""):
+            target.fill(left)
+            target.blur()
+            others_set(18)
+            visit.has_value(target, "18")
+            others_set(17)
+        pin = visit.page.get_by_label("Pin the split")
+        pin.focus()
+        visit.page.evaluate(CHANGE, ["pin", {"split": 4}])
+        visit.sees(".split-title", "4 of 7, pinned")
+        pin.blur()
+        visit.has_value(pin, "4")
 
 
 def test_a_change_that_nobody_makes_is_answered_in_words_and_keeps_the_focus(

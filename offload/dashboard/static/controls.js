@@ -32,6 +32,8 @@ export class Controls {
   #changed;
   #parts = {};
   #isAsking = false;
+  #isTyped = false;
+  #targetFps = null;
 
   /**
    * @param {string} stream
@@ -50,23 +52,20 @@ export class Controls {
     form.disabled = !row.connected;
     setText(away, row.connected ? "" : whyDisabled(row));
     if (!row.connected) dialog.close();
-    // What somebody is typing is left alone.
+    this.#targetFps = row.target_fps;
     const shown = isKnown(row.target_fps) ? String(row.target_fps) : "";
-    if (document.activeElement !== target && target.dataset.server === target.value)
-      target.value = shown;
-    if (target.dataset.server !== shown) target.dataset.server = shown;
-    if (
-      isKnown(row.pinned) &&
-      document.activeElement !== pin &&
-      pin.dataset.server !== String(row.pinned)
-    ) {
-      pin.value = String(row.pinned);
-    }
-    // What is likely to be pinned is the split of now.
-    if (pin.dataset.server === undefined && isKnown(row.split))
-      pin.value = String(Math.round(row.split));
-    pin.dataset.server = String(row.pinned);
+    // What somebody has typed is left alone.
+    if (!this.#isTyped && target.value !== shown) target.value = shown;
+    if (document.activeElement !== pin) this.#followPin(row);
     setAttribute(release, "data-idle", String(!isKnown(row.pinned)));
+  }
+
+  #followPin({ pinned, split }) {
+    const { pin } = this.#parts;
+    if (isKnown(pinned) && pin.dataset.server !== String(pinned)) pin.value = String(pinned);
+    // What is likely to be pinned is the split of now.
+    if (pin.dataset.server === undefined && isKnown(split)) pin.value = String(Math.round(split));
+    pin.dataset.server = String(pinned);
   }
 
   close() {
@@ -102,7 +101,6 @@ export class Controls {
       form,
       away,
     };
-    this.#parts.target.dataset.server ??= "";
     return make(
       "section",
       { class: "panel steer", "aria-labelledby": "steer-title" },
@@ -124,7 +122,12 @@ export class Controls {
       required: "",
       inputmode: "decimal",
     });
-    target.dataset.server = "";
+    target.addEventListener("input", () => (this.#isTyped = true));
+    target.addEventListener("blur", () => {
+      // Whoever leaves it empty, or as it was, has changed nothing.
+      const typed = target.valueAsNumber;
+      if (!isKnown(typed) || typed === this.#targetFps) this.#isTyped = false;
+    });
     this.#parts.target = target;
     const form = make(
       "form",
@@ -134,11 +137,11 @@ export class Controls {
     );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      this.#ask(
-        "target",
-        { fps: Number(target.value) },
-        () => (target.dataset.server = target.value),
-      );
+      const fps = target.valueAsNumber;
+      this.#ask("target", { fps }, () => {
+        // What was typed while the device was asked is not set yet.
+        if (target.valueAsNumber === fps) this.#isTyped = false;
+      });
     });
     return form;
   }
