@@ -30,11 +30,12 @@ LIST_PERIOD_S: Final = 1.0
 # A device's page shows at once what an operator changed; a look that finds nothing costs 2 us.
 LOOK_PERIOD_S: Final = 0.2
 
-# So that whoever is between the two ends keeps the connection, and a browser that is gone is
-# noticed.
+# So that whoever is between the two ends keeps the connection, a browser that is gone is noticed,
+# and the page notices a server that is gone.
 ALIVE_S: Final = 5.0
 
-_ALIVE: Final = ": alive\n\n"
+# Not a comment: of those a browser tells its page nothing.
+_ALIVE: Final = "event: alive\ndata: {}\n\n"
 _RETRY: Final = "retry: 1000\n\n"
 
 

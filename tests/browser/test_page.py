@@ -3,17 +3,20 @@
 import json
 import re
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 import pytest
 
 from offload.telemetry.events import SessionLost, TelemetryEvent
 from offload.telemetry.form import to_fields
 from tests.browser.browsing import PageServer, Visit, device, page_server, page_url, trace_viewer
-from tests.integration.programs import cloud_server, run_client, write_app
+from tests.faults.proxy import FaultProxy
+from tests.integration.programs import client, cloud_server, run_client, write_app
 from tests.integration.raw_device import NUMBERS, RawApp, RawDevice
 from tests.seen_events import sampled
 
@@ -61,11 +64,35 @@ NEXT_FRAMES: Final = """() => new Promise(
 
 NOT_PINNED: Final = re.compile(r"\d of 7$")
 
+# Never ends, and has no pictures.
+ENDLESS: Final = NUMBERS.replace("yield from range(10)", "yield from iter(int, 1)")
+
 
 def write_trace(folder: Path, *events: TelemetryEvent) -> Path:
     path = folder / "run.jsonl"
     path.write_text("".join(f"{json.dumps(to_fields(each))}\n" for each in events))
     return path
+
+
+class Questions:
+    """Counts what a page asks for, by path: in all, and at a time."""
+
+    def __init__(self, visit: Visit) -> None:
+        self.asked: Counter[str] = Counter()
+        self.most: Counter[str] = Counter()
+        self._open: Counter[str] = Counter()
+        visit.page.on("request", self._begin)
+        visit.page.on("requestfinished", self._end)
+        visit.page.on("requestfailed", self._end)
+
+    def _begin(self, request: Any) -> None:
+        path = urlsplit(request.url).path
+        self.asked[path] += 1
+        self._open[path] += 1
+        self.most[path] = max(self.most[path], self._open[path])
+
+    def _end(self, request: Any) -> None:
+        self._open[urlsplit(request.url).path] -= 1
 
 
 @pytest.fixture
@@ -232,9 +259,11 @@ def test_a_device_that_is_killed_is_shown_as_lost_and_then_as_back(
         visit.sees(".headline.away .fps", re.compile(r"\d\d\.\dFPS of 15"))
         visit.sees(".steer .disabled", "nothing can be changed until it is back")
         assert visit.page.get_by_role("button", name="Drain…").is_disabled()
+        visit.sees(".picture", "No picture: the device is not connected")
     with device(tmp_path, server, *AT_15_FPS):
         visit.sees(".title .state", "On target")
         visit.sees_no(".reason", "not connected")
+        visit.sees_no(".picture", "not connected")
         assert visit.page.get_by_role("button", name="Drain…").is_enabled()
         visit.page.get_by_role("link", name="All devices").click()
         visit.sees("tr[data-state=met] th", "porch")
@@ -335,13 +364,76 @@ def test_the_page_comes_back_by_itself_after_the_server_did(tmp_path: Path, visi
         url = page_url(first)
         visit.page.goto(url)
         visit.sees("h1", "Devices")
+        other = Visit(visit.page.context.new_page())
+        other.page.goto(f"{url}#device=porch")
+        other.sees(".unknown", "The server knows no device of this name")
         first.kill()
         visit.sees("#banner", "Connection to the server lost")
+        other.sees("#banner", "Connection to the server lost")
     place = url.rstrip("/").rsplit(":", 1)[1]
     with cloud_server(tmp_path, "--insecure", "--dashboard", place) as second:
         page_url(second)
         visit.page.locator("#banner").wait_for(state="hidden")
         visit.sees(".empty", "No device has connected yet")
+        other.page.locator("#banner").wait_for(state="hidden")
+
+
+def test_a_network_that_dies_without_a_word_is_noticed_and_a_device_that_is_quiet_is_no_such(
+    tmp_path: Path, visit: Visit
+) -> None:
+    visit.may_lose_the_server = True
+    app = write_app(tmp_path, "endless", ENDLESS)
+    with cloud_server(tmp_path, "--insecure", "--app", app, "--dashboard", "0") as program:
+        url = page_url(program)
+        options = ("--app", app, *program.address)
+        ended = run_client(tmp_path, "1", "--stream", "quiet", "--frames", "9", *options)
+        assert ended.code == 0, ended.err
+        quiet = Visit(visit.page.context.new_page())
+        asked_by_quiet = Questions(quiet)
+        quiet.page.goto(f"{url}#device=quiet")
+        quiet.sees(".title .state", "Ended")
+        place = urlsplit(url).port
+        assert place is not None
+        with (
+            client(tmp_path, "1", "15", "--stream", "porch", "--rate", "30", *options),
+            FaultProxy(target=("127.0.0.1", place), seed=1) as proxy,
+            FaultProxy(target=("127.0.0.1", place), seed=2) as late_proxy,
+        ):
+            late = Visit(visit.page.context.new_page())
+            late.page.goto(f"http://127.0.0.1:{late_proxy.port}/")
+            late.sees("tr[data-state=met] th", "porch")
+            asked = Questions(visit)
+            visit.page.goto(f"http://127.0.0.1:{proxy.port}/#device=porch")
+            visit.sees(".title .state", "On target")
+            visit.first(".results tbody tr:nth-child(20)").wait_for()
+            proxy.black_hole()
+            late_proxy.stall()
+            visit.page.get_by_role("button", name="Older").click()
+            no_answer = "could not be loaded: the server does not answer. Trying again"
+            visit.sees(".results > p", no_answer)
+            visit.sees(".results [role=status]", "Newest results")
+            visit.sees("#banner", "Connection to the server lost")
+            visit.sees(".picture", "No picture: the server does not answer")
+            late.sees("#banner", "Connection to the server lost")
+            # Here all comes that was held up, on the same connection.
+            late_proxy.heal()
+            late.page.locator("#banner").wait_for(state="hidden")
+            # What fails once more is asked for again.
+            visit.page.route("**/api/devices/porch", lambda route: route.abort(), times=1)
+            proxy.heal()
+            visit.page.locator("#banner").wait_for(state="hidden")
+            visit.sees(".results [role=status]", "Page 2")
+            visit.page.locator(".results > p").wait_for(state="hidden")
+            # It was scrolled out of sight.
+            visit.first(".picture").scroll_into_view_if_needed()
+            visit.sees(".picture", "Waiting for a picture")
+            assert asked.most["/api/session"] == 1
+            assert asked.most["/api/devices/porch/results"] == 1
+        # It was there for all that time, which is longer than a silence is taken for one.
+        assert asked_by_quiet.asked["/api/devices/quiet/events"] == 1
+        assert quiet.problems == []
+        for each in (quiet, late, visit):
+            each.leave()
 
 
 def test_who_is_signed_out_by_the_server_is_led_to_the_sign_in(

@@ -108,6 +108,18 @@ def test_the_list_tells_of_devices_that_come_and_go(site: Site) -> None:
             assert away["rows"][0]["target_met"] is None
 
 
+def test_a_watcher_hears_that_the_server_is_there_though_nothing_changes(site: Site) -> None:
+    visitor = site.visitor(VIEWER)
+    with device(site, "--frames", "5", stream="short") as short:
+        assert short.wait().code == 0
+    with (
+        visitor.watching("/api/events") as of_list,
+        visitor.watching(of_device("short", "/events")) as of_stream,
+    ):
+        for events in (of_list, of_stream):
+            assert events.until("alive", lambda _: True) == {}
+
+
 def test_only_rows_that_changed_are_said_again(site: Site) -> None:
     visitor = site.visitor(VIEWER)
     with device(site, "--frames", "5", stream="short") as short:
@@ -116,7 +128,7 @@ def test_only_rows_that_changed_are_said_again(site: Site) -> None:
         first = events.until("devices", lambda data: data["rows"])
         assert "short" in {row["stream"] for row in first["rows"]}
         for _ in range(3):
-            _, data = events.next()
+            data = events.until("devices", lambda _: True)
             assert {row["stream"] for row in data["rows"]} <= {STREAM}
 
 

@@ -41,8 +41,12 @@
  * @property {?number} seen_s
  */
 
+// The server answers at once. A network that died silently would leave questions open for minutes,
+// and a browser has six connections to a server.
+const ANSWER_LIMIT_MS = 5000;
+
 // The server answers a change within 5 s, whatever the device does; past that, the network is gone.
-const ANSWER_LIMIT_MS = 8000;
+const CHANGE_LIMIT_MS = 8000;
 
 // The server says something every 5 s. A connection that died silently (a laptop that slept) is
 // noticed by its silence alone.
@@ -68,13 +72,15 @@ export function devicePath(stream) {
 
 /**
  * @param {string} path
- * @param {RequestInit} [options]
+ * @param {RequestInit} [options]  with what `fetch` takes
+ * @param {number} [options.limitMs]  how long all of the answer may take
  * @returns {Promise<Response>}
- * @throws {ApiError}
+ * @throws {ApiError}  also once its signal has ended it
  */
-export async function ask(path, options = {}) {
-  const answer = await fetch(path, { cache: "no-store", ...options }).catch((error) => {
-    if (options.signal?.aborted && error.name === "AbortError") throw error;
+export async function ask(path, { limitMs = ANSWER_LIMIT_MS, signal, ...options } = {}) {
+  const ends = [AbortSignal.timeout(limitMs), signal].filter(Boolean);
+  const given = { cache: "no-store", ...options, signal: AbortSignal.any(ends) };
+  const answer = await fetch(path, given).catch(() => {
     throw new ApiError("the server does not answer", 0);
   });
   // What was shown is shown again after the sign-in.
@@ -89,13 +95,26 @@ async function errorOf(answer) {
 }
 
 /**
- * @param {string} path
- * @param {AbortSignal} [signal]
+ * Reads what an answer carries, which may break off.
+ * @param {Response} answer
+ * @param {"json"|"blob"} kind
  * @returns {Promise<any>}
  * @throws {ApiError}
  */
-export async function getJson(path, signal) {
-  return (await ask(path, { signal })).json();
+export async function read(answer, kind) {
+  return answer[kind]().catch(() => {
+    throw new ApiError("the server’s answer broke off", 0);
+  });
+}
+
+/**
+ * @param {string} path
+ * @param {RequestInit} [options]  see `ask`
+ * @returns {Promise<any>}
+ * @throws {ApiError}
+ */
+export async function getJson(path, options = {}) {
+  return read(await ask(path, options), "json");
 }
 
 /**
@@ -110,9 +129,9 @@ export async function postJson(path, body) {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(body),
-    signal: AbortSignal.timeout(ANSWER_LIMIT_MS),
+    limitMs: CHANGE_LIMIT_MS,
   });
-  return answer.json();
+  return read(answer, "json");
 }
 
 /**
@@ -125,6 +144,7 @@ export class Feed {
   #watcher;
   #source = null;
   #heardMs = 0;
+  #isLooking = false;
   #timer;
   #closed = false;
 
@@ -161,9 +181,11 @@ export class Feed {
   #open() {
     const source = new EventSource(this.#path);
     this.#source = source;
-    this.#heardMs = performance.now();
+    const hear = () => (this.#heardMs = performance.now());
+    hear();
+    source.addEventListener("alive", hear);
     source.addEventListener("open", () => {
-      this.#heardMs = performance.now();
+      hear();
       this.#watcher.onOpen();
     });
     // Closed for good: the server answered, but not with events. Else the browser tries again.
@@ -173,19 +195,29 @@ export class Feed {
     });
     for (const name of this.#names) {
       source.addEventListener(name, (event) => {
-        this.#heardMs = performance.now();
+        hear();
         this.#watcher.onEvent(name, JSON.parse(event.data));
       });
     }
   }
 
   async #look() {
-    if (this.#source === null || this.#closed) return;
+    const source = this.#source;
+    if (source === null || this.#closed || this.#isLooking) return;
     const isSilent = performance.now() - this.#heardMs > SILENCE_LIMIT_MS;
-    if (this.#source.readyState !== EventSource.CLOSED && !isSilent) return;
+    if (source.readyState !== EventSource.CLOSED && !isSilent) return;
+    if (isSilent) {
+      // What it may still bring would come without `onOpen`, and the watcher would go on to say
+      // that it is lost.
+      source.close();
+      this.#watcher.onLost();
+    }
+    this.#isLooking = true;
     // An EventSource does not say which answer it got; this one finds out about 401.
     const found = await getJson("/api/session").catch((error) => error);
-    if (this.#closed || document.hidden) return;
+    this.#isLooking = false;
+    // Another one may have been opened since: somebody went away and came back.
+    if (this.#closed || this.#source !== source) return;
     if (found instanceof Error) this.#watcher.onLost();
     else this.#reopen(isSilent);
   }

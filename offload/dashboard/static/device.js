@@ -7,6 +7,8 @@ import { Series, Viewport } from "./series.js";
 
 const TICK_MS = 1000;
 const LIVE_SPAN_S = 300;
+// A long run is some hundred kilobytes, and a recorded one a few megabytes.
+const LOAD_LIMIT_MS = 15000;
 
 export class DeviceView {
   #stream;
@@ -22,6 +24,8 @@ export class DeviceView {
   #key = "";
   /** Events that come while the snapshot that they follow is under way. */
   #waiting = null;
+  /** Whether what was known when the events began was not fetched. */
+  #isBehind = false;
   #closing = [];
   #isClosed = false;
 
@@ -56,7 +60,8 @@ export class DeviceView {
   }
 
   onOpen() {
-    this.#banner.hide();
+    // One that is under way already may be of before.
+    this.#isBehind = true;
     this.#load();
   }
 
@@ -88,7 +93,9 @@ export class DeviceView {
   async #load() {
     if (this.#waiting !== null) return;
     this.#waiting = [];
-    const found = await getJson(devicePath(this.#stream)).catch((error) => error);
+    this.#isBehind = false;
+    const path = devicePath(this.#stream);
+    const found = await getJson(path, { limitMs: LOAD_LIMIT_MS }).catch((error) => error);
     const waiting = this.#waiting;
     this.#waiting = null;
     if (this.#isClosed) return;
@@ -96,15 +103,18 @@ export class DeviceView {
       this.#fail(found);
       return;
     }
+    this.#banner.hide();
     this.#fill(found);
     for (const [name, said] of waiting) this.#take(name, said);
   }
 
   #fail(error) {
     if (error.status !== 404) {
+      this.#isBehind = true;
       this.#banner.show(error);
       return;
     }
+    this.#banner.hide();
     this.#closeParts();
     if (this.#place.querySelector(".unknown") !== null) return;
     const words =
@@ -164,7 +174,7 @@ export class DeviceView {
     if (said.sample) this.#series.append(said.sample);
     this.#showAll(said);
     // What tasks and splits there are was not known yet, or has changed.
-    if (isOther) this.#load();
+    if (isOther || this.#isBehind) this.#load();
   }
 
   #showAll(said) {

@@ -3,13 +3,17 @@
  * question keeps the device sending pictures for three seconds more.
  */
 
-import { ask, devicePath } from "./api.js";
+import { ask, devicePath, read } from "./api.js";
 import { make, setText } from "./dom.js";
 
 // The server waits up to two seconds for the next picture by itself; this keeps one that does not
 // from being asked in a circle.
 const LEAST_PAUSE_MS = 180;
+// For a slow link it is some seconds more.
+const PICTURE_LIMIT_MS = 10000;
 const AFTER_ERROR_MS = 3000;
+
+const WAITING = "Waiting for a picture";
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -49,7 +53,8 @@ export class Picture {
   follow(isConnected) {
     if (isConnected === this.#isConnected) return;
     this.#isConnected = isConnected;
-    if (!isConnected) this.#say("the device is not connected");
+    if (isConnected) this.#sayWaiting();
+    else this.#say("the device is not connected");
     this.#go();
   }
 
@@ -58,7 +63,7 @@ export class Picture {
       alt: "Newest picture of the device, with what its tasks drew on it",
       hidden: "",
     });
-    const words = make("p", { class: "soft" }, "Waiting for a picture");
+    const words = make("p", { class: "soft" }, WAITING);
     const pause = make("button", { type: "button" }, this.#isPaused ? "Play" : "Pause");
     pause.addEventListener("click", () => {
       this.#isPaused = !this.#isPaused;
@@ -102,9 +107,10 @@ export class Picture {
     try {
       const answer = await ask(
         `${this.#path}${this.#after === null ? "" : `?after=${this.#after}`}`,
-        { signal: this.#stop.signal },
+        { signal: this.#stop.signal, limitMs: PICTURE_LIMIT_MS },
       );
       if (answer.status === 200) await this.#show(answer);
+      else this.#sayWaiting();
     } catch (error) {
       if (this.#stop.signal.aborted) return 0;
       this.#say(error.message);
@@ -114,13 +120,20 @@ export class Picture {
   }
 
   async #show(answer) {
-    const picture = await answer.blob();
-    if (this.#stop.signal.aborted) return;
+    const picture = await read(answer, "blob");
+    // It may have been on its way while the device was lost.
+    if (this.#stop.signal.aborted || !this.#isConnected) return;
     this.#after = Number(answer.headers.get("X-Picture"));
     this.#drop();
     this.#parts.image.src = URL.createObjectURL(picture);
     this.#parts.image.hidden = false;
     this.#parts.words.hidden = true;
+  }
+
+  #sayWaiting() {
+    // One that is shown stays until there is a newer one.
+    const { image, words } = this.#parts;
+    if (this.#isConnected && image.hidden) setText(words, WAITING);
   }
 
   #say(text) {

@@ -24,7 +24,11 @@ export class Results {
   #path;
   #told;
   #parts;
+  /** Each but the newest page is those before a sequence number; these lead to what is shown. */
   #pages = [];
+  /** Those that lead to what somebody wants to see. */
+  #wanted = [];
+  #isAsking = false;
   #next = null;
   #isSeen = false;
   #stop = new AbortController();
@@ -48,7 +52,7 @@ export class Results {
     });
     for (const each of [this.node, ...watched]) this.#observer.observe(each);
     this.#timer = setInterval(() => this.#look(), EVERY_MS);
-    this.#ask(null);
+    this.#ask();
   }
 
   close() {
@@ -81,7 +85,7 @@ export class Results {
       where,
       make("span", { class: "row downloads" }, ...downloads),
     );
-    const words = make("p", { class: "soft", hidden: "" });
+    const words = make("p", { class: "soft", role: "status", hidden: "" });
     const section = make(
       "section",
       { class: "panel results", "aria-labelledby": "results-title" },
@@ -93,23 +97,43 @@ export class Results {
     return { section, table, newer, older, where, tools, words };
   }
 
-  // Pages are those before a sequence number; the first one follows the stream.
   #turn(pages) {
-    this.#pages = pages;
-    this.#ask(pages.at(-1) ?? null);
+    this.#wanted = pages;
+    this.#ask();
   }
 
+  // The first page follows the stream; one that did not come is asked for until it does.
   #look() {
-    if (this.#isSeen && !document.hidden && this.#pages.length === 0) this.#ask(null);
+    const isOld = this.#wanted.length === 0 || this.#wanted !== this.#pages;
+    if (this.#isSeen && !document.hidden && isOld) this.#ask();
   }
 
-  async #ask(before) {
-    const limit = before === null ? NEWEST_ROWS : PAGE_ROWS;
-    const query = before === null ? `limit=${limit}` : `limit=${limit}&before=${before}`;
-    const found = await getJson(`${this.#path}?${query}`, this.#stop.signal).catch(() => null);
-    // Somebody may have turned the page since.
-    if (found === null || (this.#pages.at(-1) ?? null) !== before) return;
-    if (before === null) this.#told(found.rows);
+  async #ask() {
+    if (this.#isAsking) return;
+    this.#isAsking = true;
+    const wanted = this.#wanted;
+    const before = wanted.at(-1) ?? null;
+    const query = before === null ? `limit=${NEWEST_ROWS}` : `limit=${PAGE_ROWS}&before=${before}`;
+    const found = await getJson(`${this.#path}?${query}`, { signal: this.#stop.signal }).catch(
+      (error) => error,
+    );
+    this.#isAsking = false;
+    if (this.#stop.signal.aborted) return;
+    if (found instanceof Error) this.#sayError(found);
+    else this.#take(found, wanted);
+    // Somebody has turned the page since.
+    if (this.#wanted !== wanted) this.#ask();
+  }
+
+  #sayError(error) {
+    const { words } = this.#parts;
+    words.hidden = false;
+    setText(words, `The results could not be loaded: ${error.message}. Trying again.`);
+  }
+
+  #take(found, pages) {
+    this.#pages = pages;
+    if (pages.length === 0) this.#told(found.rows);
     this.#show(found);
   }
 
