@@ -62,6 +62,8 @@ NEXT_FRAMES: Final = """() => new Promise(
     (done) => requestAnimationFrame(() => requestAnimationFrame(done))
 )"""
 
+A_DATE: Final = re.compile(r"^\w+ \d+, \d\d:\d\d:\d\d$")
+
 NOT_PINNED: Final = re.compile(r"\d of 7$")
 
 # Never ends, and has no pictures.
@@ -333,6 +335,30 @@ def test_rows_keep_their_places_while_somebody_goes_from_one_to_the_next(
         visit.sees(":focus", "pi-2")
         visit.page.get_by_label("Filter").focus()
         visit.sees("tbody tr th", "pi-0")
+        visit.leave()
+
+
+def test_a_day_that_is_not_today_is_named_and_all_times_are_said_anew_at_midnight(
+    tmp_path: Path, visit: Visit
+) -> None:
+    app = RawApp.of(write_app(tmp_path, "counting", NUMBERS), NUMBERS)
+    arguments = ("--insecure", "--app", app.name, "--dashboard", "0")
+    with (
+        cloud_server(tmp_path, *arguments) as program,
+        RawDevice(program.port, app, stream="porch") as raw,
+    ):
+        raw.open()
+        # It was captured at the beginning of 1970.
+        raw.send_frame(0, number=1)
+        raw.wait_for_acknowledgement(1)
+        visit.page.goto(f"{page_url(program)}#device=porch")
+        captured, received = (f".results tbody td:nth-child({column})" for column in (2, 3))
+        visit.sees(captured, A_DATE)
+        visit.sees_no(received, A_DATE)
+        with visit.page.expect_request("**/events"):
+            visit.page.evaluate("Date.now = () => Date.parse('2100-01-01')")
+        visit.first(".results").scroll_into_view_if_needed()
+        visit.sees(received, A_DATE)
         visit.leave()
 
 

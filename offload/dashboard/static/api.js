@@ -3,6 +3,8 @@
  * connection was lost. Whoever is not signed in is led to the sign-in page.
  */
 
+import { dayOf } from "./format.js";
+
 /**
  * @typedef {object} Session
  * @property {?string} name
@@ -144,6 +146,7 @@ export class Feed {
   #watcher;
   #source = null;
   #heardMs = 0;
+  #day = "";
   #isLooking = false;
   #timer;
   #closed = false;
@@ -181,6 +184,7 @@ export class Feed {
   #open() {
     const source = new EventSource(this.#path);
     this.#source = source;
+    this.#day = dayOf(Date.now());
     const hear = () => (this.#heardMs = performance.now());
     hear();
     source.addEventListener("alive", hear);
@@ -204,6 +208,11 @@ export class Feed {
   async #look() {
     const source = this.#source;
     if (source === null || this.#closed || this.#isLooking) return;
+    // What was said without a date was said today: after midnight all is fetched anew.
+    if (this.#day !== dayOf(Date.now())) {
+      this.#follow();
+      return;
+    }
     const isSilent = performance.now() - this.#heardMs > SILENCE_LIMIT_MS;
     if (source.readyState !== EventSource.CLOSED && !isSilent) return;
     if (isSilent) {

@@ -96,16 +96,21 @@ export function elapsed(seconds) {
   return h > 0 ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
 }
 
-const clockFormat = new Intl.DateTimeFormat([], {
-  hour: "2-digit",
-  minute: "2-digit",
-  second: "2-digit",
-  hourCycle: "h23",
-});
+const timeOfDay = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+const clockFormat = new Intl.DateTimeFormat([], timeOfDay);
+const dateFormat = new Intl.DateTimeFormat([], { month: "short", day: "numeric", ...timeOfDay });
 
-/** @param {number} atMs since 1970 @returns {string} the time of day here */
+/**
+ * @param {number} atMs since 1970
+ * @returns {string} the time of day here, after the date where that is not today's
+ */
 export function clock(atMs) {
-  return clockFormat.format(atMs);
+  return (dayOf(atMs) === dayOf(Date.now()) ? clockFormat : dateFormat).format(atMs);
+}
+
+/** @param {number} atMs since 1970 @returns {string} what differs from day to day here */
+export function dayOf(atMs) {
+  return new Date(atMs).toDateString();
 }
 
 /**
