@@ -128,6 +128,7 @@ class PageServer:
     url: str
     operator: Token
     viewer: Token
+    device: Token
     device_options: tuple[str, ...]
 
 
@@ -150,6 +151,7 @@ def page_server(
             url=page_url(server),
             operator=tokens["boss"],
             viewer=tokens["guest"],
+            device=tokens["pi"],
             device_options=(*server.address, "--token-file", str(folder / "pi.token")),
         )
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from offload.messages import SAMPLED, Control
 from offload.telemetry.events import SessionLost, TelemetryEvent
 from offload.telemetry.form import to_fields
 from tests.browser.browsing import PageServer, Visit, device, page_server, page_url, trace_viewer
@@ -201,6 +202,28 @@ def test_fields_follow_the_server_but_for_what_somebody_types(
         visit.sees(".split-title", "4 of 7, pinned")
         pin.blur()
         visit.has_value(pin, "4")
+
+
+def test_what_is_typed_before_a_device_has_said_how_it_runs_stays(
+    tmp_path: Path, visit: Visit
+) -> None:
+    app = RawApp.of(write_app(tmp_path, "counting", NUMBERS), NUMBERS)
+    with (
+        page_server(tmp_path, "--app", app.name) as server,
+        RawDevice(server.program.port, app, stream="porch", token=server.device) as raw,
+    ):
+        raw.open()
+        visit.sign_in(server.url, server.operator)
+        visit.page.goto(f"{server.url}#device=porch")
+        target = visit.page.get_by_label("Target FPS")
+        target.fill("14")
+        said = to_fields(sampled(task_count=3, target_fps=15.0))
+        with visit.page.expect_response("**/api/devices/porch"):
+            raw.send_raw(Control(name=SAMPLED, body=said))
+        visit.page.evaluate(NEXT_FRAMES)
+        visit.sees(".headline .fps", "of 15")
+        visit.has_value(target, "14")
+        visit.leave()
 
 
 def test_a_change_that_nobody_makes_is_answered_in_words_and_keeps_the_focus(

@@ -20,6 +20,14 @@ export function whyNoControls(session) {
   return make("p", { class: "soft no-controls" }, why);
 }
 
+/**
+ * @param {{mode: ?string}} info
+ * @returns {boolean} whether it has a target; of one that has not said how it runs that is expected
+ */
+export function hasTarget({ mode }) {
+  return mode === "automatic" || !mode;
+}
+
 /** @param {import("./api.js").Row} row  of a device that is not there @returns {string} */
 function whyDisabled(row) {
   return row.ended
@@ -76,8 +84,7 @@ export class Controls {
     const answer = make("p", { class: "answer", role: "status", "aria-live": "polite" });
     this.#parts.answer = answer;
     const dialog = this.#dialog(stream);
-    const steered = info.mode === "automatic" || !info.mode;
-    const fields = steered
+    const fields = hasTarget(info)
       ? [this.#targetForm(), this.#pinForm(info)]
       : [
           make(

@@ -1,6 +1,7 @@
 /** The page of one device: fetches what is known, follows what is new, and hands it to the parts. */
 
 import { devicePath, Feed, getJson } from "./api.js";
+import { hasTarget } from "./controls.js";
 import { DeviceParts } from "./device_parts.js";
 import { make } from "./dom.js";
 import { Series, Viewport } from "./series.js";
@@ -132,8 +133,9 @@ export class DeviceView {
     this.#setRow(found.row);
     this.#series.replace(found.samples, this.#session.live);
     const info = { ...found.info, tasks: namesOf(found) };
-    // A device that came back may run another app.
-    const key = JSON.stringify([info.tasks, info.splits, info.mode]);
+    // A device that came back may run another app. All that is typed goes with the parts, so they
+    // stay where the mode is only what was expected of it.
+    const key = JSON.stringify([info.tasks, info.splits, hasTarget(info)]);
     if (this.#parts === null || key !== this.#key) this.#build(info);
     this.#key = key;
     this.#parts.notices.replace(found.notices, found.noticed);
