@@ -367,6 +367,11 @@ class Opening:
         assert self._asked.acquire(timeout=LONG_S)
 
 
+def capture_threads() -> set[threading.Thread]:
+    """Return the threads that read live sources; other tests of this process may have left more."""
+    return {each for each in threading.enumerate() if each.name == "capture"}
+
+
 class Camera:
     """A live source and its capture; no time passes but by `tick`."""
 
@@ -374,7 +379,7 @@ class Camera:
         self.clock = ManualClock()
         self.openings = [Opening(0)]
         self._opened: SimpleQueue[Opening] = SimpleQueue()
-        before = set(threading.enumerate())
+        before = capture_threads()
         self.capture = capture(
             iter(self.openings[0]),
             overload=Overload.NEWEST,
@@ -382,7 +387,7 @@ class Camera:
             reopen=self._reopen,
             clock=self.clock,
         )
-        self.readers = list(set(threading.enumerate()) - before)
+        self.readers = list(capture_threads() - before)
         self.openings[0].wait_until_asked()
 
     def _reopen(self, start_seq: int) -> Iterator[object]:
@@ -404,10 +409,9 @@ class Camera:
     def tick(self, seconds: float) -> bool:
         """Let time pass; True if the camera is opened again then."""
         self.clock.now += seconds
-        before = set(threading.enumerate())
+        before = capture_threads()
         assert self.capture.next(timeout_s=0.0) is None
-        # Another test of this process may have left threads that start others.
-        started = {each for each in threading.enumerate() if each.name == "capture"} - before
+        started = capture_threads() - before
         if started:
             self.readers += started
             self.openings.append(self._opened.get(timeout=LONG_S))
@@ -422,6 +426,9 @@ class Camera:
         self.capture.stop()
         for each in self.openings:
             each.fail("unplugged")
+        # What they still log would be taken for the next test's.
+        for reader in self.readers:
+            reader.join(LONG_S)
 
 
 @pytest.fixture
@@ -498,6 +505,15 @@ def test_attempts_that_bring_no_frame_come_ever_later_up_to_a_minute(camera: Cam
     assert camera.tick(HANG_S + 0.1)
     assert not camera.tick(FIRST_HANG_S + 0.1)
     assert camera.tick(1.1)
+
+
+def test_nothing_is_said_of_a_camera_that_fails_once_its_stream_has_ended(
+    camera: Camera, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert not camera.tick(FIRST_HANG_S + 0.1)
+    assert camera.tick(1.1)
+    camera.end()
+    assert events(caplog) == ["source_hung"]
 
 
 def test_a_camera_that_cannot_be_opened_again_yet_is_tried_again(

@@ -315,7 +315,7 @@ class Capture:
             if failure is None or reader.is_first or reader.gave:
                 self._failure = failure
                 self._over = True
-            else:
+            elif not self._stopped:
                 why = f"{type(failure).__name__}: {failure}"
                 logger.warning("source_not_reopened", extra={"reason": why})
                 self._plan_reopening(reader)

@@ -42,7 +42,7 @@ from tests.integration.programs import (
 )
 from tests.session_pair import OPERATOR, TOKEN
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 # A camera of 60 frames a second that never ends, and tasks that may run on either side. One thread
 # runs the second one 33 times a second; four, as the server has, more often than the camera gives.

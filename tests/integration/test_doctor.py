@@ -38,7 +38,7 @@ from tests.integration.programs import ROOT, WAIT_S, Ended, cloud_server, write_
 from tests.integration.raw_device import NUMBERS, RawApp
 from tests.integration.test_surveys import SLEEPING
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 ANY_SOURCE: Final = f"{DEFAULT_MARK}synthetic"
 # `test_surveys` compares with what is reached at the same time.
@@ -97,7 +97,6 @@ def numbers_app(folder: Path) -> str:
 # A device that is well.
 
 
-@pytest.mark.slow
 def test_doctor_forecasts_what_each_split_gives_and_says_how_to_begin(tmp_path: Path) -> None:
     app = write_app(tmp_path, "sleeping_app", SLEEPING)
     with cloud_server(tmp_path, "--app", app) as server:
@@ -356,7 +355,6 @@ def test_wrong_token_is_told_with_what_to_do(tmp_path: Path) -> None:
     assert "copy the server's token file" in found(ended, "server")
 
 
-@pytest.mark.slow
 def test_server_that_says_nothing_is_given_up_in_time() -> None:
     with Cloud(FIRST, answer=silent) as cloud:
         began_s = time.monotonic()
@@ -431,7 +429,6 @@ def test_clock_and_link_of_a_server_are_measured(tmp_path: Path) -> None:
     assert (measured.down_bytes_per_s or 0) > 1e6
 
 
-@pytest.mark.slow
 def test_link_with_a_long_round_trip_is_measured_and_its_server_is_not_too_old(
     tmp_path: Path,
 ) -> None:

@@ -19,7 +19,7 @@ from tests.integration.programs import (
     write_app,
 )
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 FRAMES = 150
 
@@ -297,7 +297,6 @@ def test_a_device_with_nothing_in_flight_outlives_a_server_that_keeps_no_results
     assert read_summary(tmp_path / "s.json")["frames"]["completed"] == 3
 
 
-@pytest.mark.slow
 def test_resent_frames_are_counted_though_all_are_acknowledged_at_the_end(tmp_path: Path) -> None:
     with (
         cloud_server(tmp_path) as first,

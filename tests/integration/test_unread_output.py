@@ -14,7 +14,7 @@ import pytest
 from tests.integration.programs import CLIENT, ROOT, SERVER, WAIT_S, Ended, read_summary
 from tests.integration.test_bad_input import GOOD_SECRET, HERE, write_token
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 # Full as a disk is, and closed.
 NO_STDERR: Final = ("2>/dev/full", "2>&-")
