@@ -108,6 +108,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def limited_device(app: str, options: Options) -> str:
+    """Return the experiment in which a limited device runs the rounds of an app."""
+    return _EXPERIMENT.format(
+        app=app,
+        server=SERVER,
+        module=ROUNDS,
+        how_long=" ".join(_how_long(options)),
+        limit_s=_ROUND_LIMIT_S * options.rounds,
+    )
+
+
 def _measure_here(options: Options) -> list[dict[str, Figures]]:
     with work_folder() as folder, cloud_server(folder, app=HERE_APP) as server:
         _, host, _, port = server.address
@@ -128,14 +139,7 @@ def _measure_here(options: Options) -> list[dict[str, Figures]]:
 def _measure_limited(options: Options) -> list[dict[str, Figures]]:
     with work_folder() as folder:
         file, runs = folder / "experiment.toml", folder / "run"
-        experiment = _EXPERIMENT.format(
-            app=LIMITED_APP,
-            server=SERVER,
-            module=ROUNDS,
-            how_long=" ".join(_how_long(options)),
-            limit_s=_ROUND_LIMIT_S * options.rounds,
-        )
-        file.write_text(experiment, encoding="utf-8")
+        file.write_text(limited_device(LIMITED_APP, options), encoding="utf-8")
         progress("on a device with a fifth of a core")
         ran = subprocess.run(
             [sys.executable, "-m", "offload.emulation", "run", str(file), "--folder", str(runs)],

@@ -6,9 +6,11 @@ from typing import Final
 
 import pytest
 
+from benchmarks.doctor import limited_device
 from benchmarks.doctor_rounds import ALONE
+from benchmarks.measure import Options
 from tests.emulation import test_local_run as local
-from tests.integration.programs import SERVER, write_app
+from tests.integration.programs import write_app
 
 pytestmark = local.pytestmark
 
@@ -48,33 +50,6 @@ def read(hundredth):
 pipeline = Pipeline([pictures, halve, shrink, read])
 """
 
-EXPERIMENT: Final = """
-    version = 1
-    name = "doctor"
-    duration = "150s"
-
-    [[machines]]
-    name = "cloud"
-    role = "cloud"
-    command = "{python} SERVER --app burning --results none"
-    environment = { OFFLOAD_TOKEN = "experiment:known-to-everybody" }
-    ready = { port = 8089 }
-
-    [[machines]]
-    name = "pi"
-    role = "device"
-    command = "{python} -m benchmarks.doctor_rounds burning {cloud} 8089"
-    environment = { OFFLOAD_TOKEN = "experiment:known-to-everybody" }
-    cpu = 0.2
-    memory = "512MiB"
-
-    [[links]]
-    name = "wifi"
-    between = ["pi", "cloud"]
-    rate = "20Mbit"
-    delay = "2ms"
-"""
-
 # How exact forecasts are, `benchmarks.doctor` measures; a doctor that misses a limit is wrong by a
 # factor.
 ROUGHLY: Final = 0.3
@@ -84,7 +59,8 @@ ROUGHLY: Final = 0.3
 @pytest.mark.timeout(240)
 def test_forecasts_for_a_limited_device_are_what_it_reaches(tmp_path: Path) -> None:
     write_app(tmp_path, "burning", BURNING)
-    with local.running(tmp_path, EXPERIMENT.replace("SERVER", str(SERVER))) as run:
+    one_round = Options(rounds=1, quick=False, json=None)
+    with local.running(tmp_path, limited_device("burning", one_round)) as run:
         assert run.wait(within_s=200.0).code == 0
         (found,) = json.loads(run.log("pi").splitlines()[-1])
     assert set(found) == {"1", "2", "3", ALONE}
