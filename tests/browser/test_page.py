@@ -4,8 +4,8 @@ import json
 import re
 import signal
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
@@ -310,14 +310,26 @@ def test_a_drained_device_ends_well_after_somebody_confirmed_it(
         visit.sees(".title .state", "Ended")
 
 
-def test_fifty_devices_are_listed_filtered_and_sorted(tmp_path: Path, visit: Visit) -> None:
-    app = RawApp.of(write_app(tmp_path, "counting", NUMBERS), NUMBERS)
+@contextmanager
+def counting_server(folder: Path) -> Iterator[tuple[str, Callable[[str], RawDevice]]]:
+    """Run a server that lets anybody in; yield its page, and what connects a device by name."""
+    app = RawApp.of(write_app(folder, "counting", NUMBERS), NUMBERS)
     arguments = ("--insecure", "--app", app.name, "--dashboard", "0")
-    with cloud_server(tmp_path, *arguments) as program, ExitStack() as stack:
-        for number in range(50):
-            raw = stack.enter_context(RawDevice(program.port, app, stream=f"pi-{number:02}"))
+    with cloud_server(folder, *arguments) as program, ExitStack() as stack:
+
+        def connect(stream: str) -> RawDevice:
+            raw = stack.enter_context(RawDevice(program.port, app, stream=stream))
             raw.open()
-        visit.page.goto(page_url(program))
+            return raw
+
+        yield page_url(program), connect
+
+
+def test_fifty_devices_are_listed_filtered_and_sorted(tmp_path: Path, visit: Visit) -> None:
+    with counting_server(tmp_path) as (url, connect):
+        for number in range(50):
+            connect(f"pi-{number:02}")
+        visit.page.goto(url)
         visit.sees(".summary", "50 devices")
         visit.counts("tbody tr", 50)
         for width in (360, 800, 900, 1000, 1100, 1200):
@@ -336,18 +348,10 @@ def test_fifty_devices_are_listed_filtered_and_sorted(tmp_path: Path, visit: Vis
 def test_rows_keep_their_places_while_somebody_goes_from_one_to_the_next(
     tmp_path: Path, visit: Visit
 ) -> None:
-    app = RawApp.of(write_app(tmp_path, "counting", NUMBERS), NUMBERS)
-    arguments = ("--insecure", "--app", app.name, "--dashboard", "0")
-    with cloud_server(tmp_path, *arguments) as program, ExitStack() as stack:
-
-        def connect(stream: str) -> RawDevice:
-            raw = stack.enter_context(RawDevice(program.port, app, stream=stream))
-            raw.open()
-            return raw
-
+    with counting_server(tmp_path) as (url, connect):
         for stream in ("pi-1", "pi-2"):
             connect(stream)
-        visit.page.goto(page_url(program))
+        visit.page.goto(url)
         visit.counts("tbody tr", 2)
         visit.page.get_by_role("link", name="pi-1").focus()
         connect("pi-0")
@@ -364,17 +368,12 @@ def test_rows_keep_their_places_while_somebody_goes_from_one_to_the_next(
 def test_a_day_that_is_not_today_is_named_and_all_times_are_said_anew_at_midnight(
     tmp_path: Path, visit: Visit
 ) -> None:
-    app = RawApp.of(write_app(tmp_path, "counting", NUMBERS), NUMBERS)
-    arguments = ("--insecure", "--app", app.name, "--dashboard", "0")
-    with (
-        cloud_server(tmp_path, *arguments) as program,
-        RawDevice(program.port, app, stream="porch") as raw,
-    ):
-        raw.open()
+    with counting_server(tmp_path) as (url, connect):
+        raw = connect("porch")
         # It was captured at the beginning of 1970.
         raw.send_frame(0, number=1)
         raw.wait_for_acknowledgement(1)
-        visit.page.goto(f"{page_url(program)}#device=porch")
+        visit.page.goto(f"{url}#device=porch")
         captured, received = (f".results tbody td:nth-child({column})" for column in (2, 3))
         visit.sees(captured, A_DATE)
         visit.sees_no(received, A_DATE)
